@@ -1,0 +1,89 @@
+import { DateTime, Schema } from "effect"
+import type { LogTable, Row, StateTable } from "../../runtime/Table.ts"
+import { OrderState } from "./Order.ts"
+import type { Event } from "./OrderDecider.ts"
+
+const decode = Schema.decodeUnknownSync(Schema.toCodecJson(OrderState))
+
+const iso = (value: unknown) => (typeof value === "string" ? DateTime.formatIso(DateTime.makeUnsafe(value)) : undefined)
+
+const present = (fields: Readonly<Record<string, unknown>>) =>
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined && value !== null))
+
+export const orderTable: StateTable<OrderState> = {
+  name: "orders.orders",
+  columns: {
+    number: "text",
+    checkout_id: "text",
+    customer_id: "text",
+    currency: "text",
+    total_amount: "bigint",
+    terms: "jsonb",
+    status: "text",
+    payment_status: "text",
+    reason: "text",
+    settlement_open: "boolean",
+    placed_at: "timestamptz",
+    expires_at: "timestamptz",
+    confirmed_at: "timestamptz",
+    cancelled_at: "timestamptz"
+  },
+  immutable: ["number", "checkout_id", "customer_id", "currency", "total_amount", "terms", "placed_at", "expires_at"],
+  toRow: (state) => {
+    if (state._tag === "Absent") throw new Error("an absent order has no row")
+    return {
+      number: state.number,
+      checkout_id: state.terms.checkoutId,
+      customer_id: state.terms.customerId,
+      currency: state.terms.currency,
+      total_amount: state.terms.totals.total,
+      terms: state.terms,
+      status: state.status,
+      payment_status: state.paymentStatus,
+      reason: state.reason,
+      settlement_open: state.settlementOpen,
+      placed_at: state.placedAt,
+      expires_at: state.expiresAt,
+      confirmed_at: state.confirmedAt,
+      cancelled_at: state.cancelledAt
+    }
+  },
+  fromRow: (row) =>
+    decode({
+      _tag: "Placed",
+      number: row["number"],
+      terms: row["terms"],
+      status: row["status"],
+      paymentStatus: row["payment_status"],
+      settlementOpen: row["settlement_open"],
+      placedAt: iso(row["placed_at"]),
+      expiresAt: iso(row["expires_at"]),
+      ...present({
+        reason: row["reason"],
+        confirmedAt: iso(row["confirmed_at"]),
+        cancelledAt: iso(row["cancelled_at"])
+      })
+    })
+}
+
+const orderLines: LogTable = {
+  name: "orders.order_lines",
+  columns: {
+    order_id: "text",
+    line: "int",
+    sku: "text",
+    name: "text",
+    quantity: "int",
+    unit_price: "bigint",
+    total: "bigint"
+  }
+}
+
+/** Each line of a placed order as a row of its own, for people and figures. REQ-DAT-07. */
+export const orderRows = (event: Event, id: string): ReadonlyArray<{ readonly table: LogTable; readonly row: Row }> =>
+  event._tag === "Placed"
+    ? event.terms.lines.map(({ name, quantity, sku, total, unitPrice }, index) => ({
+        table: orderLines,
+        row: { order_id: id, line: index + 1, sku, name, quantity, unit_price: unitPrice, total }
+      }))
+    : []

@@ -1,0 +1,256 @@
+/**
+ * What is said to the provider, and what its answers mean for the payment. It stands beside the mailbox: intents are durable before a
+ * call, outcomes after it, and no call runs inside a transaction. An unknown outcome is looked up by the intent's id before anything else.
+ */
+import { type DateTime, Duration, Effect, Redacted } from "effect"
+import type {
+  Intent,
+  IntentId,
+  OutcomeUnknown,
+  PaymentGateway,
+  ProviderUnavailable
+} from "../../gateways/PaymentGateway.ts"
+import { IntentReference, type PresentPayment, providerKeys } from "./Payment.ts"
+
+type Gateway = PaymentGateway["Service"]
+
+export type Creation =
+  | { readonly _tag: "Created"; readonly intent: IntentReference }
+  | { readonly _tag: "Declined"; readonly code: string; readonly message: string }
+  /** Nothing can be held by an intent that was never confirmed, whether it was made or not. */
+  | { readonly _tag: "Away"; readonly retryAfterMs: number }
+
+export type Authorization =
+  | { readonly _tag: "Authorized"; readonly amount: bigint; readonly holdUntil?: DateTime.Utc }
+  | { readonly _tag: "RequiresAction"; readonly clientSecret: Redacted.Redacted<string> }
+  | { readonly _tag: "Declined"; readonly code: string; readonly message: string }
+  /** Surely not carried out. */
+  | { readonly _tag: "Away"; readonly retryAfterMs: number }
+  | { readonly _tag: "Unknown"; readonly afterMs?: number }
+
+export type Capture =
+  | { readonly _tag: "Captured"; readonly amount: bigint }
+  /** `answered`: the provider may have stored this failure under its key, so the next call takes another. */
+  | { readonly _tag: "Failed"; readonly code: string; readonly definite: boolean; readonly answered: boolean }
+
+export type Settlement =
+  /** Nothing is held or taken any more. */
+  | { readonly _tag: "Voided" }
+  | { readonly _tag: "Refunded"; readonly captured: bigint }
+  | { readonly _tag: "Unsettled"; readonly error: string }
+
+const defaultRetryMs = 5000
+
+const reference = (intent: IntentReference): IntentId => Redacted.make(intent, { label: "authorization" })
+
+const away = ({ retryAfter }: ProviderUnavailable) => ({
+  _tag: "Away" as const,
+  retryAfterMs: Math.max(1, Math.round(Duration.toMillis(retryAfter)))
+})
+
+/** Prepares the charge; the card is not touched. */
+export const create = (
+  gateway: Gateway,
+  id: string,
+  payment: PresentPayment,
+  paymentMethod: string
+): Effect.Effect<Creation> =>
+  gateway
+    .createIntent({
+      key: providerKeys.create(id, payment.attempt),
+      amount: { amount: payment.amount, currency: payment.currency },
+      checkoutId: id,
+      customerId: payment.customerId,
+      paymentMethod: Redacted.make(paymentMethod, { label: "payment method" })
+    })
+    .pipe(
+      Effect.map((intent): Creation => ({ _tag: "Created", intent: IntentReference.make(Redacted.value(intent.id)) })),
+      Effect.catchTags({
+        Declined: ({ code, message }) => Effect.succeed<Creation>({ _tag: "Declined", code, message }),
+        NotPossible: ({ code }) =>
+          Effect.succeed<Creation>({ _tag: "Declined", code, message: "This payment method cannot be used." }),
+        ProviderUnavailable: (error) => Effect.succeed<Creation>(away(error)),
+        OutcomeUnknown: () => Effect.succeed<Creation>({ _tag: "Away", retryAfterMs: defaultRetryMs })
+      }),
+      Effect.withSpan("payment.create")
+    )
+
+/** What an intent's status means for an authorization; undefined when it has not been confirmed yet. */
+const authorizationOf = (intent: Intent): Authorization | undefined => {
+  switch (intent._tag) {
+    case "Authorized":
+      return {
+        _tag: "Authorized",
+        amount: intent.amount,
+        ...(intent.capturableUntil === undefined ? {} : { holdUntil: intent.capturableUntil })
+      }
+    case "RequiresAction":
+      return { _tag: "RequiresAction", clientSecret: intent.clientSecret }
+    case "Captured":
+      return { _tag: "Unknown" }
+    case "Voided":
+      return { _tag: "Declined", code: "canceled", message: "The payment was cancelled." }
+    case "Processing":
+      return { _tag: "Unknown" }
+    case "Unconfirmed":
+      return undefined
+  }
+}
+
+const unknownOf = ({ afterMs }: OutcomeUnknown): Authorization => ({
+  _tag: "Unknown",
+  ...(afterMs === undefined ? {} : { afterMs })
+})
+
+/** Looks the intent up. `Unconfirmed` becomes `whenUnconfirmed`. */
+const look = (
+  gateway: Gateway,
+  intent: IntentReference,
+  whenUnconfirmed: Effect.Effect<Authorization>,
+  whenUnknown: Authorization
+): Effect.Effect<Authorization> =>
+  gateway.retrieve(reference(intent)).pipe(
+    Effect.matchEffect({
+      onFailure: () => Effect.succeed(whenUnknown),
+      onSuccess: (found) => {
+        const meaning = authorizationOf(found)
+        return meaning === undefined ? whenUnconfirmed : Effect.succeed(meaning)
+      }
+    })
+  )
+
+/** Sets the funds aside. With `again` something may have been said before, so the provider is asked first. */
+export const authorize = (
+  gateway: Gateway,
+  id: string,
+  payment: PresentPayment,
+  intent: IntentReference,
+  again: boolean
+): Effect.Effect<Authorization> => {
+  const confirm = gateway.confirmIntent({ key: providerKeys.confirm(id, payment.attempt), id: reference(intent) }).pipe(
+    Effect.map((confirmed): Authorization => authorizationOf(confirmed) ?? { _tag: "Unknown" }),
+    Effect.catchTags({
+      Declined: ({ code, message }) => Effect.succeed<Authorization>({ _tag: "Declined", code, message }),
+      NotPossible: ({ code }) =>
+        // It was moved on by an earlier call of ours, or by the customer: what it is now decides.
+        look(
+          gateway,
+          intent,
+          Effect.succeed({ _tag: "Declined", code, message: "The payment could not be confirmed." }),
+          { _tag: "Unknown" }
+        ),
+      ProviderUnavailable: (error) => Effect.succeed<Authorization>(away(error)),
+      OutcomeUnknown: (error) => look(gateway, intent, Effect.succeed(unknownOf(error)), unknownOf(error))
+    })
+  )
+  return (again ? look(gateway, intent, confirm, { _tag: "Unknown" }) : confirm).pipe(
+    Effect.withSpan("payment.authorize")
+  )
+}
+
+/** After the customer's second factor: what came of it, or that it is still awaited. */
+export const afterAction = (gateway: Gateway, intent: IntentReference): Effect.Effect<Authorization> =>
+  look(
+    gateway,
+    intent,
+    Effect.succeed({ _tag: "Declined", code: "authentication_failed", message: "The payment was not authenticated." }),
+    { _tag: "Unknown" }
+  )
+
+/** Takes the stored amount of the hold. With `again` the provider is asked first: never a second key while an outcome is unknown. */
+export const capture = (
+  gateway: Gateway,
+  id: string,
+  payment: PresentPayment,
+  again: boolean
+): Effect.Effect<Capture> => {
+  const { amount, attempt, captureKey, currency, intent } = payment
+  if (intent === undefined) return Effect.die(new Error("a capture without an authorization"))
+  const afterLookup = (failure: Extract<Capture, { readonly _tag: "Failed" }>): Effect.Effect<Capture> =>
+    gateway.retrieve(reference(intent)).pipe(
+      Effect.match({
+        onFailure: (): Capture => ({ ...failure, answered: false }),
+        onSuccess: (found): Capture => {
+          if (found._tag === "Captured") return { _tag: "Captured", amount: found.amount }
+          if (found._tag === "Voided") return { _tag: "Failed", code: "hold_gone", definite: true, answered: true }
+          return failure
+        }
+      })
+    )
+  const send = gateway
+    .capture({
+      key: providerKeys.capture(id, attempt, captureKey),
+      id: reference(intent),
+      amount: { amount, currency }
+    })
+    .pipe(
+      Effect.map((captured): Capture =>
+        captured._tag === "Captured"
+          ? { _tag: "Captured", amount: captured.amount }
+          : { _tag: "Failed", code: captured._tag.toLowerCase(), definite: false, answered: false }
+      ),
+      Effect.catchTags({
+        Declined: ({ code }) => afterLookup({ _tag: "Failed", code, definite: true, answered: true }),
+        NotPossible: ({ code }) => afterLookup({ _tag: "Failed", code, definite: true, answered: true }),
+        ProviderUnavailable: () =>
+          Effect.succeed<Capture>({ _tag: "Failed", code: "provider_unavailable", definite: false, answered: false }),
+        OutcomeUnknown: ({ answered }) =>
+          afterLookup({ _tag: "Failed", code: "outcome_unknown", definite: false, answered: answered === true })
+      })
+    )
+  if (!again) return Effect.withSpan(send, "payment.capture")
+  return gateway.retrieve(reference(intent)).pipe(
+    Effect.matchEffect({
+      onFailure: () =>
+        Effect.succeed<Capture>({ _tag: "Failed", code: "outcome_unknown", definite: false, answered: false }),
+      onSuccess: (found): Effect.Effect<Capture> => {
+        if (found._tag === "Captured") return Effect.succeed({ _tag: "Captured", amount: found.amount })
+        if (found._tag === "Voided") {
+          return Effect.succeed({ _tag: "Failed", code: "hold_gone", definite: true, answered: true })
+        }
+        return send
+      }
+    }),
+    Effect.withSpan("payment.capture")
+  )
+}
+
+/** Gives back whatever the provider still holds or has taken: a void before capture, a refund after it. */
+export const settle = (gateway: Gateway, id: string, payment: PresentPayment): Effect.Effect<Settlement> => {
+  const { attempt, currency, intent } = payment
+  if (intent === undefined) return Effect.succeed({ _tag: "Voided" })
+  const unsettled = (error: { readonly _tag: string; readonly code?: string }): Settlement => ({
+    _tag: "Unsettled",
+    error: error.code === undefined ? error._tag : `${error._tag}: ${error.code}`
+  })
+  return gateway.retrieve(reference(intent)).pipe(
+    Effect.flatMap((found): Effect.Effect<Settlement, { readonly _tag: string; readonly code?: string }> => {
+      switch (found._tag) {
+        case "Voided":
+          return Effect.succeed({ _tag: "Voided" })
+        case "Captured": {
+          const owed = found.amount - found.refunded
+          return owed === 0n
+            ? Effect.succeed({ _tag: "Refunded", captured: found.amount })
+            : gateway
+                .refund({
+                  key: providerKeys.refund(id, `compensation:${attempt}`),
+                  id: reference(intent),
+                  amount: { amount: owed, currency }
+                })
+                .pipe(Effect.as<Settlement>({ _tag: "Refunded", captured: found.amount }))
+        }
+        default:
+          return gateway
+            .void({ key: providerKeys.void(id, attempt), id: reference(intent) })
+            .pipe(
+              Effect.map((voided) =>
+                voided._tag === "Voided" ? { _tag: "Voided" as const } : unsettled({ _tag: `still ${voided._tag}` })
+              )
+            )
+      }
+    }),
+    Effect.catch((error) => Effect.succeed(unsettled(error))),
+    Effect.withSpan("payment.settle")
+  )
+}

@@ -1,0 +1,259 @@
+/** Where the money may go next, pure. What the provider said is a command here: the conversation itself stands beside it. */
+import { DateTime, Duration, Result, Schema } from "effect"
+import { CustomerId } from "../../domain/Ids.ts"
+import { Amount, Currency } from "../../domain/Money.ts"
+import {
+  IntentReference,
+  PaymentConflict,
+  type PaymentState,
+  type PaymentStatus,
+  type PaymentView,
+  type SagaState,
+  sagaTransitions
+} from "./Payment.ts"
+
+export const Command = Schema.TaggedUnion({
+  /** The intent to take `amount`, before the provider hears of it. */
+  Begin: { attempt: Schema.Int, customerId: CustomerId, amount: Amount, currency: Currency },
+  IntentCreated: { intent: IntentReference },
+  /** The customer must prove who they are, within the payment window. */
+  ActionRequired: {},
+  Authorized: { amount: Amount, holdUntil: Schema.optionalKey(Schema.DateTimeUtc) },
+  /** Refused for good, nothing is held. */
+  Declined: { code: Schema.String },
+  /** Whether something is held is not known; looked into again after a pause. */
+  AuthorizationUnknown: {},
+  StartCapture: {},
+  Captured: { amount: Amount },
+  /** `definite`: retrying is of no use. `answered`: the provider has stored this failure under its key. */
+  CaptureFailed: {
+    code: Schema.String,
+    definite: Schema.Boolean,
+    answered: Schema.Boolean,
+    retry: Schema.Boolean
+  },
+  /** The hold is gone, or never was. */
+  Voided: {},
+  Refunded: { amount: Amount }
+})
+export type Command = typeof Command.Type
+
+const at = { at: Schema.DateTimeUtc }
+export const Event = Schema.TaggedUnion({
+  Begun: { attempt: Schema.Int, customerId: CustomerId, amount: Amount, currency: Currency },
+  IntentCreated: { intent: IntentReference },
+  ActionRequired: { until: Schema.DateTimeUtc },
+  Authorized: { holdUntil: Schema.optionalKey(Schema.DateTimeUtc), ...at },
+  Declined: { code: Schema.String },
+  AuthorizationUnknown: { nextAttemptAt: Schema.DateTimeUtc },
+  CaptureStarted: {},
+  Captured: { amount: Amount, ...at },
+  CaptureFailed: {
+    code: Schema.String,
+    definite: Schema.Boolean,
+    answered: Schema.Boolean,
+    retry: Schema.Boolean
+  },
+  Voided: {},
+  Refunded: { amount: Amount }
+})
+export type Event = typeof Event.Type
+
+export interface Backoff {
+  readonly base: Duration.Duration
+  readonly cap: Duration.Duration
+}
+
+/** Before retry n (1, 2, 3 ...): base x 2^(n-1), at most the cap. REQ-CAP-01. */
+export const backoff = (retry: number, { base, cap }: Backoff): Duration.Duration =>
+  Duration.min(Duration.times(base, 2 ** (retry - 1)), cap)
+
+export interface PaymentLimits {
+  /** How long a hold lives when the provider gives no date. N-026. */
+  readonly holdFor: Duration.Duration
+  /** How long the customer may take for the second factor. N-008. */
+  readonly paymentWindow: Duration.Duration
+  /** Between two looks into an authorization whose outcome is unknown. N-066. */
+  readonly resolve: Backoff
+}
+
+type Decision = Result.Result<ReadonlyArray<Event>, PaymentConflict>
+
+const conflict = (state: PaymentState, command: Command): Decision =>
+  Result.fail(
+    new PaymentConflict({
+      saga: state._tag === "Absent" ? "none" : state.saga,
+      status: state._tag === "Absent" ? "absent" : state.status,
+      command: command._tag
+    })
+  )
+
+const may = (from: SagaState, to: SagaState) => sagaTransitions[from].includes(to)
+
+/** Whether an attempt is over with nothing held or taken, so that another may begin. */
+export const isClosed = (state: PaymentState): boolean =>
+  state._tag === "Absent" || state.status === "failed" || state.status === "voided"
+
+/** What happens next; no events when it has happened already. */
+export const decide =
+  (limits: PaymentLimits) =>
+  (state: PaymentState, command: Command, { now }: { readonly now: DateTime.Utc }): Decision => {
+    if (command._tag === "Begin") {
+      if (state._tag === "Present" && state.attempt === command.attempt) return Result.succeed([])
+      if (!isClosed(state)) return conflict(state, command)
+      const { amount, attempt, currency, customerId } = command
+      return Result.succeed([{ _tag: "Begun", attempt, customerId, amount, currency }])
+    }
+    if (state._tag === "Absent") return conflict(state, command)
+    const { saga, status } = state
+    switch (command._tag) {
+      case "IntentCreated":
+        if (state.intent === command.intent) return Result.succeed([])
+        return state.intent === undefined && saga === "none" && !isClosed(state)
+          ? Result.succeed([{ _tag: "IntentCreated", intent: command.intent }])
+          : conflict(state, command)
+      case "ActionRequired":
+        if (state.actionUntil !== undefined) return Result.succeed([])
+        return saga === "none" && state.intent !== undefined && !isClosed(state)
+          ? Result.succeed([{ _tag: "ActionRequired", until: DateTime.addDuration(now, limits.paymentWindow) }])
+          : conflict(state, command)
+      case "Authorized":
+        if (saga === "authorized") return Result.succeed([])
+        // The hold must be for what was asked: anything else is somebody's mistake, and is not captured.
+        if (!may(saga, "authorized") || isClosed(state) || command.amount !== state.amount)
+          return conflict(state, command)
+        return Result.succeed([
+          { _tag: "Authorized", at: now, ...(command.holdUntil === undefined ? {} : { holdUntil: command.holdUntil }) }
+        ])
+      case "Declined":
+        if (status === "failed") return Result.succeed([])
+        return saga === "none" && !isClosed(state)
+          ? Result.succeed([{ _tag: "Declined", code: command.code }])
+          : conflict(state, command)
+      case "AuthorizationUnknown":
+        return saga === "none" && !isClosed(state)
+          ? Result.succeed([
+              {
+                _tag: "AuthorizationUnknown",
+                nextAttemptAt: DateTime.addDuration(now, backoff(state.resolutions + 1, limits.resolve))
+              }
+            ])
+          : conflict(state, command)
+      case "StartCapture":
+        if (saga === "capture_pending") return Result.succeed([])
+        return may(saga, "capture_pending") ? Result.succeed([{ _tag: "CaptureStarted" }]) : conflict(state, command)
+      case "Captured":
+        if (saga === "captured") return Result.succeed([])
+        return may(saga, "captured") && command.amount === state.amount
+          ? Result.succeed([{ _tag: "Captured", amount: command.amount, at: now }])
+          : conflict(state, command)
+      case "CaptureFailed":
+        if (!may(saga, "capture_failed")) return conflict(state, command)
+        return Result.succeed([
+          {
+            _tag: "CaptureFailed",
+            code: command.code,
+            definite: command.definite,
+            answered: command.answered,
+            retry: command.retry
+          }
+        ])
+      case "Voided":
+        if (saga === "voided") return Result.succeed([])
+        return may(saga, "voided") ? Result.succeed([{ _tag: "Voided" }]) : conflict(state, command)
+      case "Refunded": {
+        const refunded = state.refunded + command.amount
+        return (saga === "captured" || saga === "refunded") && command.amount > 0n && refunded <= state.captured
+          ? Result.succeed([{ _tag: "Refunded", amount: command.amount }])
+          : conflict(state, command)
+      }
+    }
+  }
+
+/** Total: events are facts, so replay cannot fail. */
+export const evolve = (state: PaymentState, event: Event): PaymentState => {
+  if (event._tag === "Begun") {
+    const { amount, attempt, currency, customerId } = event
+    return {
+      _tag: "Present",
+      attempt,
+      customerId,
+      amount,
+      currency,
+      status: "pending",
+      saga: "none",
+      captureKey: 1,
+      captureRetryCount: 0,
+      captureRefused: false,
+      captured: 0n,
+      refunded: 0n,
+      resolutions: 0
+    }
+  }
+  if (state._tag === "Absent") return state
+  const { nextAttemptAt: _, actionUntil, ...rest } = state
+  const waiting = actionUntil === undefined ? {} : { actionUntil }
+  switch (event._tag) {
+    case "IntentCreated":
+      return { ...rest, ...waiting, intent: event.intent, status: "processing" }
+    case "ActionRequired":
+      return { ...rest, actionUntil: event.until, status: "processing" }
+    case "Authorized":
+      return {
+        ...rest,
+        status: "authorized",
+        saga: "authorized",
+        authorizedAt: event.at,
+        ...(event.holdUntil === undefined ? {} : { holdUntil: event.holdUntil })
+      }
+    case "Declined":
+      return { ...rest, status: "failed", failure: event.code }
+    case "AuthorizationUnknown":
+      return {
+        ...rest,
+        status: "processing",
+        nextAttemptAt: event.nextAttemptAt,
+        resolutions: state.resolutions + 1,
+        failure: "outcome_unknown"
+      }
+    case "CaptureStarted":
+      return { ...rest, status: "processing", saga: "capture_pending" }
+    case "Captured":
+      return { ...rest, status: "captured", saga: "captured", captured: event.amount, capturedAt: event.at }
+    case "CaptureFailed":
+      return {
+        ...rest,
+        status: "processing",
+        saga: "capture_failed",
+        failure: event.code,
+        captureKey: state.captureKey + (event.answered ? 1 : 0),
+        captureRetryCount: state.captureRetryCount + (event.retry ? 1 : 0),
+        captureRefused: event.definite
+      }
+    case "Voided":
+      return { ...rest, status: "voided", saga: "voided" }
+    case "Refunded": {
+      const refunded = state.refunded + event.amount
+      const all = refunded === state.captured
+      return { ...rest, refunded, status: all ? "refunded" : "partially_refunded", saga: all ? "refunded" : "captured" }
+    }
+  }
+}
+
+/** What the order shows of it. REQUIREMENTS B.4. */
+export const orderPaymentStatus = {
+  pending: "pending",
+  processing: "processing",
+  authorized: "authorized",
+  captured: "completed",
+  failed: "failed",
+  voided: "cancelled",
+  partially_refunded: "partially_refunded",
+  refunded: "refunded"
+} as const satisfies Readonly<Record<PaymentStatus, string>>
+
+export const view = (state: PaymentState): PaymentView | null => {
+  if (state._tag === "Absent") return null
+  const { attempt, captureRetryCount, captured, refunded, saga, status } = state
+  return { attempt, status, saga, captureRetryCount, captured, refunded }
+}

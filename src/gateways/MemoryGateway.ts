@@ -1,0 +1,75 @@
+/**
+ * A `PaymentGateway` without a network, for unit tests: the sandbox's provider in the same process, so that every test token and every
+ * fault behaves as it does over the wire, and time is the test's. The limits and the breaker are the real ones.
+ */
+/* oxlint-disable no-restricted-imports -- the one adapter whose provider is part of this program */
+import { Effect, Layer } from "effect"
+import { PaymentProvider } from "../sandbox/PaymentProvider.ts"
+import type { Ending } from "../sandbox/PaymentProvider.ts"
+import type { Params } from "../sandbox/FormBody.ts"
+import type { Content } from "../sandbox/StripeObjects.ts"
+import { paymentIntent } from "../sandbox/StripeObjects.ts"
+import type { PaymentGatewayLimits } from "./PaymentGateway.ts"
+import { PaymentGateway } from "./PaymentGateway.ts"
+import * as StripeProtocol from "./StripeProtocol.ts"
+import type { StripeFailure, StripeIntent, StripeTransport } from "./StripeProtocol.ts"
+
+/** Also provides the provider behind it: a test injects faults there, and counts in its ledger what really happened. */
+export const layer = (limits: PaymentGatewayLimits): Layer.Layer<PaymentGateway | PaymentProvider> =>
+  Layer.effect(
+    PaymentGateway,
+    Effect.gen(function* () {
+      const provider = yield* PaymentProvider
+      return yield* StripeProtocol.make({ transport: transportTo(provider), limits })
+    })
+  ).pipe(Layer.provideMerge(PaymentProvider.layer))
+
+const transportTo = (provider: PaymentProvider["Service"]): StripeTransport => {
+  const ask = (method: "GET" | "POST", path: string, params: object, key?: string) =>
+    Effect.callback<Content, StripeFailure>((resume) => {
+      provider.handle({ method, path: `/v1/${path}`, params: toParams(params), key, credential: "secret" }, (ending) =>
+        resume(read(ending))
+      )
+    })
+  const askForIntent = (...request: Parameters<typeof ask>): Effect.Effect<StripeIntent, StripeFailure> =>
+    Effect.flatMap(ask(...request), (content) =>
+      content._tag === "Intent"
+        ? Effect.succeed(paymentIntent(content.intent, { url: "memory:", expandCharge: content.expandCharge }))
+        : Effect.die(content)
+    )
+  return {
+    create: (params, key) => askForIntent("POST", "payment_intents", params, key),
+    confirm: (id, params, key) => askForIntent("POST", `payment_intents/${id}/confirm`, params, key),
+    capture: (id, params, key) => askForIntent("POST", `payment_intents/${id}/capture`, params, key),
+    cancel: (id, params, key) => askForIntent("POST", `payment_intents/${id}/cancel`, params, key),
+    refund: (params, key) =>
+      Effect.flatMap(ask("POST", "refunds", params, key), (content) =>
+        content._tag === "Refund" ? Effect.succeed({ id: content.refund.id }) : Effect.die(content)
+      ),
+    retrieve: (id, params) => askForIntent("GET", `payment_intents/${id}`, params)
+  }
+}
+
+/** Parameters as they arrive from a form: all of them text. */
+const toParams = (params: object): Params =>
+  JSON.parse(JSON.stringify(params), (_, value: unknown) =>
+    typeof value === "number" || typeof value === "boolean" ? String(value) : value
+  )
+
+const read = (ending: Ending): Effect.Effect<Content, StripeFailure> => {
+  switch (ending._tag) {
+    case "Answered": {
+      const { content, retryAfterSeconds } = ending.answer
+      if (content._tag !== "Error") return Effect.succeed(content)
+      const { status, type, code, decline_code: declineCode, message } = content.error
+      return Effect.fail(StripeProtocol.failureOf({ status, type, code, declineCode, message, retryAfterSeconds }))
+    }
+    case "Unavailable":
+    case "Cut":
+      return Effect.fail({ _tag: "AnswerLost" })
+    case "Silent":
+      return Effect.never
+    case "Down":
+      return Effect.fail({ _tag: "NotSent" })
+  }
+}

@@ -1,0 +1,182 @@
+/** The shop on one node: runtime, actors and processes joined. What it stands on (database, cluster, provider, catalog) is given to it. */
+import { Duration, Effect, Layer, type Redacted } from "effect"
+import type { Sharding } from "effect/cluster"
+import type { SqlClient } from "effect/sql/SqlClient"
+import type { Catalog } from "../catalog/Catalog.ts"
+import type { Promotions } from "../catalog/Promotions.ts"
+import type { ShippingQuotes } from "../catalog/ShippingQuotes.ts"
+import * as CartActor from "../entities/cart/CartActor.ts"
+import * as CheckoutSessionActor from "../entities/checkoutSession/CheckoutSessionActor.ts"
+import * as OrderActor from "../entities/order/OrderActor.ts"
+import type { OrderLimits } from "../entities/order/OrderDecider.ts"
+import * as PaymentActor from "../entities/payment/PaymentActor.ts"
+import type { PaymentLimits } from "../entities/payment/PaymentDecider.ts"
+import { RateLimiter } from "../entities/rateLimiter/RateLimiter.ts"
+import * as RateLimiterActor from "../entities/rateLimiter/RateLimiterActor.ts"
+import * as ReservationActor from "../entities/reservation/ReservationActor.ts"
+import type { ReservationLimits } from "../entities/reservation/ReservationDecider.ts"
+import { stockCounters } from "../entities/reservation/StockCounters.ts"
+import type { PaymentGateway } from "../gateways/PaymentGateway.ts"
+import { Actors, layer as actorsLayer } from "../runtime/Actors.ts"
+import { type Journal, layer as journalLayer } from "../runtime/Journal.ts"
+import { layer as noticesLayer, type Notices } from "../runtime/Notices.ts"
+import { layer as placementLayer, Placement } from "../runtime/Placement.ts"
+import { layer as storeLayer } from "../runtime/PostgresStore.ts"
+import { Store } from "../runtime/Store.ts"
+import { layer as timersLayer, type Timers } from "../runtime/Timers.ts"
+import { layer as workflowEngineLayer } from "../runtime/WorkflowEngine.ts"
+import * as CaptureFlow from "../workflows/capture/CaptureFlow.ts"
+import { CheckoutActors } from "../workflows/checkout/CheckoutActors.ts"
+import * as CheckoutContext from "../workflows/checkout/CheckoutContext.ts"
+import * as CheckoutFlow from "../workflows/checkout/CheckoutFlow.ts"
+import type { CheckoutLimits } from "../workflows/checkout/CheckoutLimits.ts"
+import * as CheckoutTerms from "../workflows/checkout/CheckoutTerms.ts"
+import * as CompensationFlow from "../workflows/compensation/CompensationFlow.ts"
+
+/** Every number of the shop, with its place in REQUIREMENTS H where it has one. */
+export interface ShopLimits {
+  readonly runtime: {
+    readonly buckets: number
+    readonly bucketPollInterval: Duration.Duration
+    readonly callTimeout: Duration.Duration
+    readonly batchMax: number
+    readonly queueMax: number
+    readonly residentMax: number
+    readonly retryFor: Duration.Duration
+    readonly flushTimeout: Duration.Duration
+    readonly idleInTransaction: Duration.Duration
+    readonly timerSweepInterval: Duration.Duration
+    readonly timerConcurrency: number
+    readonly noticeAttemptsMax: number
+    readonly noticeBackoff: Duration.Duration
+    readonly noticeBackoffMax: Duration.Duration
+    readonly acknowledgeWithin: Duration.Duration
+    readonly noticeSweepInterval: Duration.Duration
+  }
+  readonly cart: CartActor.CartLimits
+  readonly session: CheckoutSessionActor.CheckoutSessionLimits
+  readonly reservation: ReservationLimits
+  readonly payment: PaymentLimits
+  readonly order: OrderLimits
+  readonly checkout: CheckoutLimits
+}
+
+export const defaultLimits: ShopLimits = {
+  runtime: {
+    buckets: 128,
+    bucketPollInterval: Duration.millis(200),
+    callTimeout: Duration.seconds(10),
+    batchMax: 256,
+    queueMax: 10_000,
+    residentMax: 20_000,
+    retryFor: Duration.seconds(10),
+    flushTimeout: Duration.seconds(10),
+    idleInTransaction: Duration.seconds(4),
+    timerSweepInterval: Duration.millis(500),
+    timerConcurrency: 10,
+    noticeAttemptsMax: 10,
+    noticeBackoff: Duration.seconds(1),
+    noticeBackoffMax: Duration.minutes(5),
+    acknowledgeWithin: Duration.millis(250),
+    noticeSweepInterval: Duration.seconds(5)
+  },
+  cart: { idleFor: Duration.days(30), lockCheckAfter: Duration.minutes(2) },
+  session: { idleFor: Duration.hours(24), watchAfter: Duration.seconds(40) },
+  reservation: { reserveFor: Duration.minutes(30), captureWithin: Duration.minutes(30) },
+  payment: {
+    holdFor: Duration.days(7),
+    paymentWindow: Duration.minutes(15),
+    resolve: { base: Duration.minutes(1), cap: Duration.minutes(30) }
+  },
+  order: { expireAfter: Duration.minutes(30) },
+  checkout: {
+    paymentTimeout: Duration.seconds(15),
+    syncWait: Duration.seconds(25),
+    captureRetriesMax: 3,
+    captureBackoff: { base: Duration.seconds(5), cap: Duration.seconds(60) },
+    compensationAttempts: 3,
+    compensationBackoff: Duration.millis(100),
+    confirmRate: { limit: 5, window: Duration.minutes(10) },
+    actionPollInterval: Duration.seconds(3)
+  }
+}
+
+export interface ShopOptions {
+  /** For the journal's own connection; the pool is the `SqlClient`. */
+  readonly databaseUrl: Redacted.Redacted<string>
+  readonly limits: ShopLimits
+  /** Put around the journal's store: tests let it fail, or their process die, at a chosen write. */
+  readonly aroundStore?: (store: Store["Service"]) => Store["Service"]
+}
+
+export const layer = (
+  options: ShopOptions
+): Layer.Layer<
+  Actors | Journal | Notices | Placement | Store | Timers | CheckoutFlow.CheckoutFlow,
+  never,
+  Catalog | PaymentGateway | Promotions | Sharding.Sharding | ShippingQuotes | SqlClient
+> => {
+  const { limits } = options
+  const { runtime } = limits
+  const plainStore = storeLayer({
+    url: options.databaseUrl,
+    counters: stockCounters,
+    flushTimeout: runtime.flushTimeout,
+    idleInTransaction: runtime.idleInTransaction
+  })
+  const { aroundStore } = options
+  const store =
+    aroundStore === undefined
+      ? plainStore
+      : Layer.effect(Store, Effect.map(Store, aroundStore)).pipe(Layer.provide(plainStore))
+  const journal = journalLayer({
+    counters: stockCounters,
+    batchMax: runtime.batchMax,
+    queueMax: runtime.queueMax,
+    residentMax: runtime.residentMax,
+    retryFor: runtime.retryFor
+  }).pipe(Layer.provideMerge(store))
+  const placement = placementLayer({
+    buckets: runtime.buckets,
+    pollInterval: runtime.bucketPollInterval,
+    callTimeout: runtime.callTimeout
+  })
+  const timers = timersLayer({
+    sweepInterval: runtime.timerSweepInterval,
+    concurrency: runtime.timerConcurrency,
+    page: 1000
+  }).pipe(Layer.provideMerge(Layer.merge(journal, placement)))
+  const notices = noticesLayer({
+    attemptsMax: runtime.noticeAttemptsMax,
+    backoff: runtime.noticeBackoff,
+    backoffMax: runtime.noticeBackoffMax,
+    acknowledgeWithin: runtime.acknowledgeWithin,
+    sweepInterval: runtime.noticeSweepInterval
+  })
+  const runtimeLayer = Layer.mergeAll(actorsLayer, notices, workflowEngineLayer).pipe(Layer.provideMerge(timers))
+  const definitions = Layer.sync(CheckoutActors, () => ({
+    cart: CartActor.make(limits.cart),
+    session: CheckoutSessionActor.make(limits.session),
+    reservation: ReservationActor.make(limits.reservation),
+    payment: PaymentActor.make(limits.payment),
+    order: OrderActor.make(limits.order)
+  }))
+  const hosted = Layer.effectDiscard(
+    Effect.gen(function* () {
+      const actors = yield* Actors
+      const placed = yield* Placement
+      const { cart, order, payment, reservation, session } = yield* CheckoutActors
+      actors.host(CartActor.hosting(cart))
+      actors.host(CheckoutSessionActor.hosting(session))
+      actors.host(ReservationActor.hosting(reservation))
+      actors.host(PaymentActor.hosting(payment))
+      actors.host(OrderActor.hosting(order))
+      placed.serve(RateLimiter, RateLimiterActor.handlers())
+    })
+  )
+  const processes = Layer.mergeAll(CheckoutFlow.layer, CaptureFlow.layer, CompensationFlow.layer, hosted).pipe(
+    Layer.provide([CheckoutContext.layer(limits.checkout), CheckoutTerms.layer]),
+    Layer.provide(definitions)
+  )
+  return processes.pipe(Layer.provideMerge(runtimeLayer))
+}

@@ -1,0 +1,302 @@
+/**
+ * Which node an actor lives on, and how to reach it from any other. Ids fall into buckets, buckets into shards, and the cluster gives
+ * each shard to one node. The node which has the actor calls it directly, in memory; everybody else goes through the cluster once.
+ *
+ * Remote calls arrive at one cluster entity a bucket and not at one an actor: activating an entity costs 120 us and 15 KB, four times a
+ * checkout; see docs/decisions/0002-one-host-per-bucket.md.
+ */
+import { type Cause, Context, Duration, Effect, Exit, Layer, Predicate, Schema } from "effect"
+import { Entity, Sharding } from "effect/cluster"
+import * as EntityId from "effect/cluster/EntityId"
+import { Rpc } from "effect/rpc"
+import { IdempotencyConflict, Unavailable } from "../domain/Refusals.ts"
+
+/** What may go wrong with any call, besides what its contract names. */
+export type Fault = Unavailable | IdempotencyConflict
+
+/** Any contract. */
+// oxlint-disable-next-line typescript/no-explicit-any -- an entity is invariant in its messages
+export type AnyContract = Entity.Entity<any, any>
+
+export type Messages<E> = E extends Entity.Entity<any, infer Rpcs> ? Rpcs : never
+
+/** The calls of one contract, to one actor. */
+export type ClientOf<E> = {
+  readonly [R in Messages<E> as R["_tag"]]: (
+    payload: Rpc.Payload<R>
+  ) => Effect.Effect<Rpc.Success<R>, Rpc.Error<R> | Fault>
+}
+
+/** What answers the calls of a contract on the node which has the actor. */
+export type HandlersOf<E> = {
+  readonly [R in Messages<E> as R["_tag"]]: (
+    id: string,
+    payload: Rpc.Payload<R>
+  ) => Effect.Effect<Rpc.Success<R>, Rpc.Error<R> | Fault>
+}
+
+type AnyHandler = (id: string, payload: unknown) => Effect.Effect<unknown, unknown>
+
+interface Codecs {
+  readonly encodePayload: (payload: unknown) => Effect.Effect<unknown, unknown>
+  readonly decodePayload: (payload: unknown) => Effect.Effect<unknown, unknown>
+  readonly encodeSuccess: (value: unknown) => Effect.Effect<unknown, unknown>
+  readonly decodeSuccess: (value: unknown) => Effect.Effect<unknown, unknown>
+  readonly encodeError: (value: unknown) => Effect.Effect<unknown, unknown>
+  readonly decodeError: (value: unknown) => Effect.Effect<unknown, unknown>
+}
+
+const codecsOf = (rpc: Rpc.AnyWithProps): Codecs => {
+  const payload = Schema.toCodecJson(rpc.payloadSchema) as unknown as Schema.Codec<unknown, unknown>
+  const success = Schema.toCodecJson(rpc.successSchema) as unknown as Schema.Codec<unknown, unknown>
+  const error = Schema.toCodecJson(
+    Schema.Union([rpc.errorSchema, Unavailable, IdempotencyConflict])
+  ) as unknown as Schema.Codec<unknown, unknown>
+  return {
+    encodePayload: Schema.encodeUnknownEffect(payload),
+    decodePayload: Schema.decodeUnknownEffect(payload),
+    encodeSuccess: Schema.encodeUnknownEffect(success),
+    decodeSuccess: Schema.decodeUnknownEffect(success),
+    encodeError: Schema.encodeUnknownEffect(error),
+    decodeError: Schema.decodeUnknownEffect(error)
+  }
+}
+
+const Answer = Schema.TaggedUnion({
+  Success: { value: Schema.Unknown },
+  Refusal: { error: Schema.Unknown },
+  /** The actor failed in a way nobody planned for; what happened stands in the log of its node. */
+  Fault: {}
+})
+
+const Host = Entity.make("Host", [
+  Rpc.make("Ask", {
+    payload: { contract: Schema.String, id: Schema.String, tag: Schema.String, payload: Schema.Unknown },
+    success: Answer
+  }),
+  Rpc.make("AwaitChange", {
+    payload: { type: Schema.String, id: Schema.String, version: Schema.Int, atMostMs: Schema.Int }
+  })
+])
+
+export interface PlacementOptions {
+  /** Fixed for the life of a database. */
+  readonly buckets: number
+  /** How often this node looks which buckets it has. */
+  readonly pollInterval: Duration.Duration
+  /** How long a call may take unless its caller says otherwise. */
+  readonly callTimeout: Duration.Duration
+}
+
+export class Placement extends Context.Service<
+  Placement,
+  {
+    readonly bucketOf: (id: string) => number
+    /** Whether this node has the bucket now. Another may have taken it a moment ago: the version guard decides then. */
+    readonly isLocal: (bucket: number) => boolean
+    readonly client: <E extends AnyContract>(
+      contract: E,
+      options?: { readonly timeout?: Duration.Duration }
+    ) => (id: string) => ClientOf<E>
+    /** One call with a message which is known only at run time, in the contract's JSON. */
+    readonly send: (contract: string, id: string, message: unknown) => Effect.Effect<unknown, unknown>
+    readonly serve: <E extends AnyContract>(contract: E, handlers: HandlersOf<E>) => void
+    /** Resolves when the actor has gone beyond `version`, or after `atMost`. */
+    readonly awaitChange: (
+      type: string,
+      id: string,
+      version: number,
+      atMost: Duration.Duration
+    ) => Effect.Effect<void, Unavailable>
+    /** How changes are awaited on the node that has the actor. */
+    readonly serveChanges: (wait: (type: string, id: string, version: number) => Effect.Effect<void>) => void
+    readonly owned: Effect.Effect<ReadonlyArray<number>>
+    /** Called with buckets this node has just got, before it looks again; and with those it has lost. */
+    readonly onAcquired: (listener: (buckets: ReadonlyArray<number>) => Effect.Effect<void>) => void
+    readonly onLost: (listener: (buckets: ReadonlySet<number>) => Effect.Effect<void>) => void
+  }
+>()("cartwright/runtime/Placement") {}
+
+/** FNV-1a, so that every node and version puts an id into the same bucket. */
+export const bucketOf = (id: string, buckets: number): number => {
+  let hash = 0x811c9dc5
+  for (let index = 0; index < id.length; index++) hash = Math.imul(hash ^ id.charCodeAt(index), 0x01000193)
+  return (hash >>> 0) % buckets
+}
+
+const hostId = (bucket: number) => `bucket-${bucket}`
+
+export const make = Effect.fnUntraced(function* (options: PlacementOptions) {
+  const sharding = yield* Sharding.Sharding
+  const contracts = new Map<
+    string,
+    { readonly handlers: Readonly<Record<string, AnyHandler>>; readonly codecs: ReadonlyMap<string, Codecs> }
+  >()
+  const everyBucket = Array.from({ length: options.buckets }, (_, bucket) => bucket)
+  const shards = everyBucket.map((bucket) =>
+    sharding.getShardId(EntityId.make(hostId(bucket)), "default")
+  )
+  const acquiredListeners: Array<(buckets: ReadonlyArray<number>) => Effect.Effect<void>> = []
+  const lostListeners: Array<(buckets: ReadonlySet<number>) => Effect.Effect<void>> = []
+  let waitForChange: (type: string, id: string, version: number) => Effect.Effect<void> = () => Effect.never
+  const isLocal = (bucket: number) => sharding.hasShardId(shards[bucket]!)
+  const of = (id: string) => bucketOf(id, options.buckets)
+
+  const answer = Effect.fnUntraced(function* (request: {
+    readonly contract: string
+    readonly id: string
+    readonly tag: string
+    readonly payload: unknown
+  }): Effect.fn.Return<typeof Answer.Type> {
+    const served = contracts.get(request.contract)
+    const codecs = served?.codecs.get(request.tag)
+    const handler = served?.handlers[request.tag]
+    if (codecs === undefined || handler === undefined) {
+      return yield* Effect.die(new Error(`nobody here answers ${request.contract}.${request.tag}`))
+    }
+    const payload = yield* Effect.orDie(codecs.decodePayload(request.payload))
+    const exit = yield* Effect.exit(handler(request.id, payload))
+    if (Exit.isSuccess(exit)) {
+      return { _tag: "Success" as const, value: yield* Effect.orDie(codecs.encodeSuccess(exit.value)) }
+    }
+    const refusal = exit.cause.reasons.find((reason) => reason._tag === "Fail")
+    if (refusal === undefined) return yield* Effect.failCause(exit.cause as Cause.Cause<never>)
+    return { _tag: "Refusal" as const, error: yield* Effect.orDie(codecs.encodeError(refusal.error)) }
+  })
+
+  yield* sharding.registerEntity(
+    Host,
+    Effect.succeed(
+      Host.of({
+        Ask: ({ payload }) =>
+          answer(payload).pipe(
+            Effect.catchDefect((defect) =>
+              Effect.as(
+                Effect.logError(`${payload.contract}.${payload.tag} failed`, defect),
+                { _tag: "Fault" as const }
+              )
+            )
+          ),
+        AwaitChange: ({ payload }) =>
+          waitForChange(payload.type, payload.id, payload.version).pipe(
+            Effect.timeoutOption(payload.atMostMs),
+            Effect.asVoid
+          )
+      })
+    ),
+    { concurrency: "unbounded", mailboxCapacity: "unbounded", maxIdleTime: "1 hour", disableFatalDefects: true }
+  )
+  const host = yield* Host.client
+
+  const unavailable = new Unavailable({ retryAfterMs: 500 })
+
+  const ask = Effect.fnUntraced(function* (
+    contract: string,
+    id: string,
+    tag: string,
+    payload: unknown,
+    timeout: Duration.Duration
+  ): Effect.fn.Return<unknown, unknown> {
+    const bucket = of(id)
+    const served = contracts.get(contract)
+    const codecs = served?.codecs.get(tag)
+    if (served === undefined || codecs === undefined) return yield* Effect.die(new Error(`unknown message ${contract}.${tag}`))
+    if (isLocal(bucket)) {
+      return yield* served.handlers[tag]!(id, payload).pipe(
+        Effect.timeoutOrElse({ duration: timeout, orElse: () => Effect.fail(unavailable) })
+      )
+    }
+    const encoded = yield* Effect.orDie(codecs.encodePayload(payload))
+    const reply = yield* host(hostId(bucket))
+      .Ask({ contract, id, tag, payload: encoded })
+      .pipe(
+        Effect.mapError(() => unavailable),
+        Effect.timeoutOrElse({ duration: timeout, orElse: () => Effect.fail(unavailable) })
+      )
+    switch (reply._tag) {
+      case "Success":
+        return yield* Effect.orDie(codecs.decodeSuccess(reply.value))
+      case "Refusal":
+        return yield* Effect.fail(yield* Effect.orDie(codecs.decodeError(reply.error)))
+      case "Fault":
+        return yield* Effect.die(new Error(`${contract}.${tag} failed on its node`))
+    }
+  })
+
+  const client: Placement["Service"]["client"] = (contract, clientOptions) => {
+    const timeout = clientOptions?.timeout ?? options.callTimeout
+    const calls = [...contract.protocol.requests.keys()].map(
+      (tag) => [tag, (id: string) => (payload: unknown) => ask(contract.type, id, tag, payload, timeout)] as const
+    )
+    return (id) => Object.fromEntries(calls.map(([tag, call]) => [tag, call(id)])) as never
+  }
+
+  let before: ReadonlySet<number> = new Set()
+  const look = Effect.gen(function* () {
+    const now = new Set(everyBucket.filter(isLocal))
+    const lost = new Set([...before].filter((bucket) => !now.has(bucket)))
+    const acquired = [...now].filter((bucket) => !before.has(bucket))
+    before = now
+    if (lost.size > 0) yield* Effect.forEach(lostListeners, (listener) => listener(lost), { discard: true })
+    if (acquired.length > 0) {
+      yield* Effect.forEach(acquiredListeners, (listener) => listener(acquired), { discard: true })
+    }
+  })
+  yield* look.pipe(
+    Effect.catchCause((cause) => Effect.logError("Looking after buckets failed", cause)),
+    Effect.andThen(Effect.sleep(options.pollInterval)),
+    Effect.forever,
+    Effect.forkScoped
+  )
+
+  return Placement.of({
+    bucketOf: of,
+    isLocal,
+    client,
+    send: (contract, id, message) =>
+      Effect.suspend(() => {
+        const tag = Predicate.hasProperty(message, "_tag") ? String(message._tag) : ""
+        const codecs = contracts.get(contract)?.codecs.get(tag)
+        if (codecs === undefined) return Effect.die(new Error(`unknown message ${contract}.${tag}`))
+        return Effect.flatMap(Effect.orDie(codecs.decodePayload(message)), (payload) =>
+          ask(contract, id, tag, payload, options.callTimeout)
+        )
+      }),
+    serve: (contract, handlers) => {
+      contracts.set(contract.type, {
+        handlers: handlers as unknown as Readonly<Record<string, AnyHandler>>,
+        codecs: new Map(
+          [...contract.protocol.requests].map(([tag, rpc]) => [tag, codecsOf(rpc as unknown as Rpc.AnyWithProps)])
+        )
+      })
+    },
+    awaitChange: (type, id, version, atMost) =>
+      Effect.suspend(() => {
+        const bucket = of(id)
+        return isLocal(bucket)
+          ? waitForChange(type, id, version).pipe(Effect.timeoutOption(atMost), Effect.asVoid)
+          : host(hostId(bucket))
+              .AwaitChange({ type, id, version, atMostMs: Duration.toMillis(atMost) })
+              .pipe(
+                Effect.mapError(() => unavailable),
+                Effect.timeoutOrElse({
+                  duration: Duration.sum(atMost, options.callTimeout),
+                  orElse: () => Effect.fail(unavailable)
+                })
+              )
+      }),
+    serveChanges: (wait) => {
+      waitForChange = wait
+    },
+    owned: Effect.sync(() => everyBucket.filter(isLocal)),
+    onAcquired: (listener) => {
+      acquiredListeners.push(listener)
+    },
+    onLost: (listener) => {
+      lostListeners.push(listener)
+    }
+  })
+})
+
+export const layer = (options: PlacementOptions): Layer.Layer<Placement, never, Sharding.Sharding> =>
+  Layer.effect(Placement, make(options))

@@ -1,0 +1,766 @@
+/**
+ * Effect's workflows on our journal. An execution is an actor: its start, its waits and its result are rows written like everybody's,
+ * and what happens in between are units of its own. It runs on the node which has the business object it is about (`PlacedBy`).
+ *
+ * What survives a crash is the start, and that is enough: the next owner finds the execution's watchdog timer and runs the body again
+ * from the top, at once. Therefore every activity must be safe to repeat, such as a keyed unit or a call with an idempotency key: it runs
+ * again and finds its first answer. An activity which is not can be annotated with `Memo`; its first answer is then stored.
+ *
+ * `DurableClock.sleep` of up to `inMemoryThreshold` (60 s unless said otherwise) is an ordinary activity, so it starts over after a crash
+ * and keeps the execution in memory. Pass `inMemoryThreshold: 0` to have it as a row with an exact instant.
+ */
+import { Context, DateTime, Duration, Effect, Exit, Fiber, Layer, Option, Schedule, Schema, Scope } from "effect"
+import { Workflow, WorkflowEngine } from "effect/workflow"
+import { IdempotencyConflict, Unavailable } from "../domain/Refusals.ts"
+import { PlacedBy } from "../domain/PlacedBy.ts"
+import type { Cell } from "./Actor.ts"
+import { Journal, type Transaction } from "./Journal.ts"
+import { type HandlersOf, Placement } from "./Placement.ts"
+import { Lost, Store } from "./Store.ts"
+import { clearTimers, keepFirst, type Row, setTimers } from "./Table.ts"
+import { Timers } from "./Timers.ts"
+import {
+  type ExecutionDefinition,
+  Executions,
+  executionType,
+  makeDefinition,
+  Parent,
+  type Standing,
+  steps as stepsTable,
+  watchdogTimer,
+  type Whereabouts,
+  whereaboutsOf
+} from "./WorkflowExecution.ts"
+
+/** Annotates an activity whose first answer is to be stored, since asking again could give another one. */
+export const Memo: Context.Reference<boolean> = Context.Reference("cartwright/runtime/WorkflowEngine/Memo", {
+  defaultValue: () => false
+})
+
+/** An execution which may be started in somebody's unit. */
+export interface Prepared {
+  readonly executionId: string
+  /** To be among the unit's cells. */
+  readonly cell: Cell
+  /** Makes the start part of the unit; nothing when it was started before. The body runs as soon as the unit is durable. */
+  readonly start: (transaction: Transaction) => void
+}
+
+/** What Effect's `WorkflowEngine` has no words for. */
+export class Workflows extends Context.Service<
+  Workflows,
+  {
+    /** For a workflow that is placed by the id the unit is about: another node hears of it only when its watchdog is due. */
+    readonly prepare: <
+      Name extends string,
+      Payload extends Workflow.AnyStructSchema,
+      Success extends Schema.Top,
+      Error extends Schema.Top
+    >(
+      workflow: Workflow.Workflow<Name, Payload, Success, Error>,
+      payload: Payload["~type.make.in"]
+    ) => Effect.Effect<Prepared, Unavailable, Payload["EncodingServices"]>
+    /** Executions with a body under way on this node; the suspended ones take no memory. */
+    readonly running: Effect.Effect<number>
+  }
+>()("cartwright/runtime/WorkflowEngine/Workflows") {}
+
+export interface WorkflowEngineOptions {
+  /** How long an execution which nobody is at waits for its node to notice. A new owner does not wait. */
+  readonly watchdog: Duration.Duration
+  /** The longest single wait for a result on another node; then it is asked again. */
+  readonly awaitWithin: Duration.Duration
+  /** How long stopping waits for bodies and compensations under way. They run again elsewhere. */
+  readonly stopWithin: Duration.Duration
+}
+
+/** A body under way. */
+interface Execution {
+  readonly id: string
+  readonly bucket: number
+  /** Started in this life of this node, so that `attempted` holds every activity there has been. */
+  fresh: boolean
+  readonly attempted: Set<string>
+  readonly steps: Map<string, Exit.Exit<unknown, unknown>>
+  readonly parents: Map<string, Parent>
+  readonly clocks: Set<string>
+  cell: Cell<ExecutionDefinition> | undefined
+  workflow: string | undefined
+  /** The turn its run began in. */
+  turn: number
+  instance: WorkflowEngine.WorkflowInstance["Service"] | undefined
+  /** What activities of this run wait for. It wakes the run when it has come to rest, but does not cut it short. */
+  activityAwaits: Map<string, number>
+  body: Fiber.Fiber<unknown, unknown> | undefined
+  fiber: Fiber.Fiber<unknown, unknown> | undefined
+  abandoned: boolean
+}
+
+interface Registration {
+  readonly workflow: Workflow.Any
+  readonly execute: (
+    payload: object,
+    executionId: string
+  ) => Effect.Effect<unknown, unknown, WorkflowEngine.WorkflowInstance | WorkflowEngine.WorkflowEngine>
+  readonly services: Context.Context<never>
+}
+
+export const make = Effect.fnUntraced(function* (options: WorkflowEngineOptions) {
+  const store = yield* Store
+  const journal = yield* Journal
+  const placement = yield* Placement
+  const timers = yield* Timers
+  const runFork = Effect.runForkWith(yield* Effect.context<never>())
+  const definition = makeDefinition(options.watchdog)
+  const executions = new Map<string, Execution>()
+  const registrations = new Map<string, Registration>()
+  /** Executions of workflows which this node does not know yet, by workflow. */
+  const unknown = new Map<string, Map<string, number>>()
+  let stopped = false
+
+  const cellOf = (id: string, bucket: number) => journal.cell(definition, id, bucket)
+
+  /** Runs the body of an execution, unless it is under way here. */
+  const run = (id: string, bucket: number, started = false): void => {
+    if (stopped || executions.has(id)) return
+    const execution: Execution = {
+      id,
+      bucket,
+      fresh: started,
+      attempted: new Set(),
+      steps: new Map(),
+      parents: new Map(),
+      clocks: new Set(),
+      cell: undefined,
+      workflow: undefined,
+      turn: 0,
+      instance: undefined,
+      activityAwaits: new Map(),
+      body: undefined,
+      fiber: undefined,
+      abandoned: false
+    }
+    executions.set(id, execution)
+    execution.fiber = runFork(drive(execution))
+  }
+
+  const drive = (execution: Execution): Effect.Effect<void> =>
+    Effect.gen(function* () {
+      const { bucket, id } = execution
+      const cell = yield* patient(cellOf(id, bucket))
+      cell.pending++
+      execution.cell = cell
+      const { state } = cell
+      if (state._tag !== "Running") return
+      const registration = registrations.get(state.name)
+      if (registration === undefined) {
+        const waiting = unknown.get(state.name) ?? new Map<string, number>()
+        unknown.set(state.name, waiting.set(id, bucket))
+        return
+      }
+      execution.workflow = state.name
+      execution.fresh &&= cell.version === 1
+      yield* loadSteps(execution)
+      const payload = yield* decodePayload(registration.workflow, state.payload).pipe(
+        Effect.provideContext(registration.services)
+      )
+      while (!execution.abandoned) {
+        const result = yield* runOnce(execution, cell, registration, payload)
+        if (result._tag === "Complete") return yield* finish(execution, cell, registration, result)
+        yield* suspend(execution, cell, registration, result)
+        // Woken up before it slept. Looking and leaving are one, so that no wake-up falls in between.
+        if (!isRunning(cell)) {
+          forget(execution)
+          return
+        }
+      }
+    }).pipe(
+      Effect.catchCause((cause) =>
+        execution.abandoned
+          ? Effect.void
+          : Effect.logError(`Workflow ${execution.workflow} stopped; its watchdog runs it again`, cause)
+      ),
+      Effect.ensuring(
+        Effect.sync(() => {
+          if (execution.cell !== undefined) execution.cell.pending--
+          forget(execution)
+        })
+      ),
+      Effect.annotateLogs({ executionId: execution.id })
+    )
+
+  const forget = (execution: Execution) => {
+    if (executions.get(execution.id) === execution) executions.delete(execution.id)
+  }
+
+  /** Like the other engines: a run of its own scope, which ends as a result or in waiting. */
+  const runOnce = (
+    execution: Execution,
+    cell: Cell<ExecutionDefinition>,
+    { execute, workflow }: Registration,
+    payload: object
+  ): Effect.Effect<Workflow.Result<unknown, unknown>> =>
+    Effect.suspend(() => {
+      const instance = WorkflowEngine.WorkflowInstance.initial(workflow, execution.id)
+      execution.instance = instance
+      execution.activityAwaits = new Map()
+      execution.turn = cell.state._tag === "Running" ? cell.state.turn : 0
+      return Effect.withFiber<unknown, unknown, WorkflowEngine.WorkflowInstance | WorkflowEngine.WorkflowEngine>((fiber) => {
+        execution.body = fiber
+        return execute(payload, execution.id)
+      }).pipe(
+        // An interruption takes effect where the run would wait; until then it goes on.
+        Effect.onExit((exit) => {
+          if (!isInterrupted(cell) || instance.abandoned || instance.interrupted) return Effect.void
+          const failing = Exit.isFailure(exit) && Context.get(workflow.annotations, Workflow.SuspendOnFailure)
+          if (!instance.suspended && !failing) return Effect.void
+          instance.interrupted = true
+          instance.suspended = false
+          return Effect.withFiber((fiber) => Effect.interruptible(Fiber.interrupt(fiber)))
+        }),
+        Workflow.intoResult,
+        Effect.provideService(WorkflowEngine.WorkflowEngine, engine),
+        Effect.provideService(WorkflowEngine.WorkflowInstance, instance)
+      )
+    })
+
+  const suspend = Effect.fnUntraced(function* (
+    execution: Execution,
+    cell: Cell<ExecutionDefinition>,
+    registration: Registration,
+    result: Workflow.Suspended
+  ) {
+    // The next run registers its compensations again; this one's resources are released, and its compensations forgotten.
+    const instance = execution.instance!
+    instance.abandoned = true
+    yield* Scope.close(instance.scope, Exit.void)
+    const encoded = yield* encodeResult(registration, result)
+    const failed = result.failed === true
+    yield* patient(
+      journal.unit({
+        cells: [cell],
+        cause: "workflow waits",
+        body: (transaction) => {
+          const state = transaction.state(cell)
+          if (state._tag !== "Running") return
+          if (failed ? state.explicitTurn > execution.turn : state.turn > execution.turn) return
+          transaction.execute(cell, `suspend/${state.turn}`, { _tag: "Suspend", failed, result: encoded })
+        }
+      })
+    )
+  })
+
+  const finish = Effect.fnUntraced(function* (
+    execution: Execution,
+    cell: Cell<ExecutionDefinition>,
+    registration: Registration,
+    result: Workflow.Complete<unknown, unknown>
+  ) {
+    const encoded = yield* encodeResult(registration, result)
+    const succeeded = Exit.isSuccess(result.exit)
+    yield* patient(
+      journal.unit({
+        cells: [cell],
+        cause: "workflow ends",
+        body: (transaction) => {
+          const state = transaction.state(cell)
+          // Of two owners the first one's result counts.
+          if (state._tag !== "Running" && state._tag !== "Suspended") return
+          transaction.execute(cell, `finish/${state.turn}`, { _tag: "Finish", succeeded, result: encoded })
+          for (const name of execution.clocks) transaction.write(clearTimers, timerOf(execution.id, name))
+          for (const { businessKey, executionId } of execution.parents.values()) {
+            transaction.write(setTimers, {
+              ...timerOf(executionId, `wake/${execution.id}`),
+              bucket: placement.bucketOf(businessKey),
+              due_at: DateTime.formatIso(transaction.now),
+              urgent: true
+            })
+          }
+        }
+      })
+    )
+  })
+
+  /** Stops a body without a result and without compensation: whoever owns it next runs it from the top. */
+  const abandon = (execution: Execution) => {
+    execution.abandoned = true
+    if (execution.instance !== undefined) execution.instance.abandoned = true
+    forget(execution)
+    execution.body?.interruptUnsafe()
+    execution.fiber?.interruptUnsafe()
+  }
+
+  const abandonAll = (which: (execution: Execution) => boolean) =>
+    Effect.suspend(() => {
+      const fibers = [...executions.values()].filter(which).flatMap((execution) => {
+        abandon(execution)
+        return execution.fiber === undefined ? [] : [execution.fiber]
+      })
+      return Effect.forEach(fibers, (fiber) => Fiber.await(fiber), { concurrency: "unbounded", discard: true }).pipe(
+        Effect.timeoutOption(options.stopWithin),
+        Effect.asVoid
+      )
+    })
+
+  /** Brings an execution to life again; with `write`, something becomes durable along with it. */
+  const wake = Effect.fnUntraced(
+    function* (
+      id: string,
+      bucket: number,
+      how: {
+        readonly cause: string
+        readonly explicit?: boolean
+        readonly interrupt?: boolean
+        readonly write?: (transaction: Transaction) => void
+      }
+    ) {
+      const cell = yield* cellOf(id, bucket)
+      const { cause, explicit = false, interrupt = false, write } = how
+      yield* journal.unit({
+        cells: [cell],
+        cause,
+        body: (transaction) => {
+          write?.(transaction)
+          const state = transaction.state(cell)
+          if (state._tag !== "Running" && state._tag !== "Suspended") return
+          if (state._tag === "Suspended" && state.failed && !explicit) return
+          transaction.execute(cell, `wake/${state.turn}`, { _tag: "Wake", explicit, interrupt })
+        }
+      })
+      if (isRunning(cell)) run(id, bucket)
+    },
+    // Once it is queued it will happen, and then somebody has to act on it.
+    Effect.uninterruptible
+  )
+
+  /** Cuts short a run which has nothing to do but to wait for this. */
+  const preempt = (id: string, deferred: string) => {
+    const execution = executions.get(id)
+    const instance = execution?.instance
+    if (instance === undefined || !instance.awaitedDeferreds.has(deferred) || instance.abandoned) return
+    instance.suspended = true
+    execution?.body?.interruptUnsafe()
+  }
+
+  const query = (text: string, parameters: ReadonlyArray<unknown>): Effect.Effect<ReadonlyArray<Row>> =>
+    patient(store.query(text, parameters))
+
+  const whereabouts = (id: string): Effect.Effect<Whereabouts | undefined> =>
+    query("select name, business_key, status, result from runtime.workflows where id = $1", [id]).pipe(
+      Effect.map(([row]) => (row === undefined ? undefined : whereaboutsOf(row)))
+    )
+
+  const loadSteps = (execution: Execution) =>
+    query("select name, result from runtime.workflow_steps where execution_id = $1", [execution.id]).pipe(
+      Effect.map((rows) => {
+        for (const row of rows) {
+          const name = String(row["name"])
+          if (name.startsWith(parentStep(""))) {
+            const parent = decodeParent(row["result"])
+            execution.parents.set(parent.executionId, parent)
+          } else execution.steps.set(name, decodeStep(name, row["result"]))
+        }
+      })
+    )
+
+  /** The first answer a step was given, if any. Read again when it is not in memory: any node may have written it. */
+  const findStep = (id: string, name: string): Effect.Effect<Option.Option<Exit.Exit<unknown, unknown>>> =>
+    Effect.suspend(() => {
+      const execution = executions.get(id)
+      const known = execution?.steps.get(name)
+      if (known !== undefined) return Effect.succeed(Option.some(known))
+      return query("select result from runtime.workflow_steps where execution_id = $1 and name = $2", [id, name]).pipe(
+        Effect.map(([row]) => {
+          const exit = row === undefined ? undefined : decodeStep(name, row["result"])
+          if (exit !== undefined) execution?.steps.set(name, exit)
+          return Option.fromUndefinedOr(exit)
+        })
+      )
+    })
+
+  const writeStep = (transaction: Transaction, id: string, name: string, result: unknown) => {
+    transaction.write(keepStep, { execution_id: id, name, result, at: DateTime.formatIso(transaction.now) })
+  }
+
+  const keep = (id: string, name: string, result: unknown) =>
+    patient(
+      journal.unit({
+        cells: [],
+        cause: `workflow step ${name}`,
+        body: (transaction) => {
+          writeStep(transaction, id, name, result)
+        }
+      })
+    )
+
+  const clients = placement.client(Executions, {
+    timeout: Duration.sum(options.awaitWithin, Duration.seconds(5))
+  })
+
+  const handlers: HandlersOf<typeof Executions> = {
+    Start: Effect.fnUntraced(function* (businessKey, { executionId, parent, payload, workflow }) {
+      const bucket = placement.bucketOf(businessKey)
+      const cell = yield* cellOf(executionId, bucket)
+      if (cell.state._tag === "Finished" || (cell.state._tag !== "Absent" && parent === undefined)) return
+      yield* journal.unit({
+        cells: [cell],
+        cause: parent === undefined ? "workflow starts" : `workflow ${parent.executionId} starts it`,
+        body: (transaction) => {
+          const state = transaction.state(cell)
+          if (state._tag === "Finished") return
+          if (parent !== undefined) {
+            executions.get(executionId)?.parents.set(parent.executionId, parent)
+            writeStep(transaction, executionId, parentStep(parent.executionId), parent)
+          }
+          if (state._tag !== "Absent") return
+          transaction.execute(cell, "start", { _tag: "Start", name: workflow, businessKey, bucket, payload })
+        }
+      })
+    }),
+    Await: (businessKey, { atMostMs, executionId, suspended }) =>
+      Effect.gen(function* (): Effect.fn.Return<Standing, Unavailable> {
+        while (true) {
+          const cell = yield* cellOf(executionId, placement.bucketOf(businessKey))
+          const { state, version } = cell
+          if (state._tag === "Finished" || (suspended && state._tag === "Suspended")) {
+            return { _tag: "Settled", result: state.result }
+          }
+          yield* journal.changed(executionType, executionId, version)
+        }
+      }).pipe(
+        Effect.timeoutOption(atMostMs),
+        Effect.map(Option.getOrElse((): Standing => ({ _tag: "Pending" })))
+      ),
+    Complete: (businessKey, { deferred, executionId, exit }) =>
+      wake(executionId, placement.bucketOf(businessKey), {
+        cause: `deferred ${deferred}`,
+        write: (transaction) => {
+          writeStep(transaction, executionId, deferredStep(deferred), exit)
+        }
+      }).pipe(
+        Effect.andThen(
+          Effect.sync(() => {
+            preempt(executionId, deferred)
+          })
+        )
+      ),
+    Resume: (businessKey, { executionId }) =>
+      wake(executionId, placement.bucketOf(businessKey), { cause: "resumed", explicit: true }),
+    Interrupt: (businessKey, { executionId, unsafe }) =>
+      wake(executionId, placement.bucketOf(businessKey), { cause: "interrupted", explicit: true, interrupt: true }).pipe(
+        Effect.andThen(
+          Effect.sync(() => {
+            const { body, instance } = executions.get(executionId) ?? {}
+            if (!unsafe || instance === undefined) return
+            instance.interrupted = true
+            body?.interruptUnsafe()
+          })
+        )
+      )
+  }
+  placement.serve(Executions, handlers)
+
+  timers.onDue(executionType, (id, name, dueAt, bucket) =>
+    Effect.gen(function* () {
+      const clear = (transaction: Transaction) => {
+        transaction.write(clearTimers, timerOf(id, name))
+      }
+      if (name.startsWith(clockTimer(""))) {
+        const deferred = `DurableClock/${name.slice(clockTimer("").length)}`
+        yield* wake(id, bucket, {
+          cause: `timer ${name}`,
+          write: (transaction) => {
+            clear(transaction)
+            writeStep(transaction, id, deferredStep(deferred), rang)
+          }
+        })
+        preempt(id, deferred)
+        return
+      }
+      if (name !== watchdogTimer) return yield* wake(id, bucket, { cause: `timer ${name}`, write: clear })
+      const cell = yield* cellOf(id, bucket)
+      const now = yield* DateTime.now
+      if (isRunning(cell)) run(id, bucket)
+      // A new owner hears of it before it is due; only afterwards must it be moved.
+      if (DateTime.isLessThan(now, dueAt)) return
+      yield* journal.unit({
+        cells: [cell],
+        cause: "watchdog",
+        body: (transaction) => {
+          const state = transaction.state(cell)
+          if (state._tag === "Running") {
+            transaction.execute(cell, `extend/${state.watchdogAt.epochMilliseconds}/${dueAt.epochMilliseconds}`, { _tag: "Extend" })
+          } else if (state._tag === "Finished" || state._tag === "Absent") clear(transaction)
+        }
+      })
+    })
+  )
+
+  // Whoever starts or wakes an execution, here it begins to run.
+  journal.onCommit((committed) => {
+    for (const row of committed.timers) {
+      if (row["actor_type"] !== executionType || row["name"] !== watchdogTimer) continue
+      const bucket = Number(row["bucket"])
+      if (placement.isLocal(bucket)) run(String(row["actor_id"]), bucket, true)
+    }
+  })
+  placement.onLost((buckets) => abandonAll(({ bucket }) => buckets.has(bucket)))
+  yield* Effect.addFinalizer(() => {
+    stopped = true
+    return abandonAll(() => true)
+  })
+
+  const engine = WorkflowEngine.makeUnsafe({
+    register: Effect.fnUntraced(function* (workflow, execute) {
+      const registration: Registration = { workflow, execute, services: yield* Effect.context<never>() }
+      const name = workflow._tag
+      if (registrations.has(name)) yield* Effect.logWarning(`Workflow ${name} is registered twice; the later one counts`)
+      registrations.set(name, registration)
+      yield* Effect.addFinalizer(() => {
+        if (registrations.get(name) === registration) registrations.delete(name)
+        return abandonAll((execution) => execution.workflow === name)
+      })
+      const waiting = unknown.get(name) ?? []
+      unknown.delete(name)
+      for (const [id, bucket] of waiting) if (placement.isLocal(bucket)) run(id, bucket)
+    }),
+
+    execute: Effect.fnUntraced(function* (workflow, { detached, discard, executionId, parent, payload }) {
+      const businessKey = businessKeyOf(workflow, payload)
+      const client = clients(businessKey)
+      const waits = parent !== undefined && detached !== true && !discard
+      yield* patient(
+        client.Start({
+          executionId,
+          workflow: workflow._tag,
+          payload: yield* encodePayload(workflow, payload),
+          parent: waits ? yield* asParent(parent.executionId) : undefined
+        })
+      )
+      if (discard) return undefined as never
+      while (true) {
+        const standing = yield* patient(
+          client.Await({ executionId, suspended: waits, atMostMs: Duration.toMillis(options.awaitWithin) })
+        )
+        if (standing._tag === "Settled") return (yield* decodeResult(workflow, standing.result)) as never
+      }
+    }),
+
+    poll: Effect.fnUntraced(function* (workflow, executionId) {
+      const found = yield* whereabouts(executionId)
+      if (found === undefined || found.workflow !== workflow._tag || found.status === "running") return Option.none()
+      return Option.some(yield* decodeResult(workflow, found.result))
+    }),
+
+    interrupt: (_workflow, executionId) => interrupt(executionId, false),
+    interruptUnsafe: (_workflow, executionId) => interrupt(executionId, true),
+
+    resume: Effect.fnUntraced(function* (_workflow, executionId) {
+      const found = yield* unfinished(executionId)
+      if (found !== undefined) yield* patient(clients(found.businessKey).Resume({ executionId }))
+    }),
+
+    activityExecute: Effect.fnUntraced(function* (activity, attempt) {
+      const outer = yield* WorkflowEngine.WorkflowInstance
+      const execution = executions.get(outer.executionId)
+      if (execution === undefined) return yield* Effect.interrupt
+      const step = activityStep(activity.name, attempt)
+      const memo = Context.get(activity.annotations, Memo)
+      const known = memo ? yield* findStep(execution.id, step) : Option.none()
+      if (Option.isSome(known)) return new Workflow.Complete({ exit: known.value })
+      // An interrupted execution begins nothing new; whether this is new is known of one which has not moved.
+      const begun = execution.attempted.has(step) || !execution.fresh
+      if (!begun && execution.cell !== undefined && isInterrupted(execution.cell) && !outer.interrupted) {
+        return new Workflow.Suspended({})
+      }
+      execution.attempted.add(step)
+      const instance = WorkflowEngine.WorkflowInstance.initial(outer.workflow, outer.executionId, {
+        awaitedDeferreds: execution.activityAwaits
+      })
+      instance.interrupted = outer.interrupted
+      const result = yield* activity.executeEncoded.pipe(
+        Workflow.intoResult,
+        Effect.provideService(WorkflowEngine.WorkflowInstance, instance)
+      ) as Effect.Effect<Workflow.Result<unknown, unknown>>
+      if (!memo || result._tag === "Suspended") return result
+      yield* keep(execution.id, step, encodeActivityExit(Exit.map(result.exit, (value) => value ?? null)))
+      // Another owner may have been first.
+      const first = yield* findStep(execution.id, step)
+      return new Workflow.Complete({ exit: Option.getOrElse(first, () => result.exit) })
+    }),
+
+    deferredResult: Effect.fnUntraced(function* (deferred) {
+      const { executionId } = yield* WorkflowEngine.WorkflowInstance
+      return yield* findStep(executionId, deferredStep(deferred.name))
+    }),
+
+    deferredDone: Effect.fnUntraced(function* ({ deferredName, executionId, exit }) {
+      const encoded = encodeDeferredExit(Exit.map(exit, (value) => value ?? null))
+      const own = yield* Effect.serviceOption(WorkflowEngine.WorkflowInstance)
+      if (Option.isSome(own) && own.value.executionId === executionId) {
+        yield* keep(executionId, deferredStep(deferredName), encoded)
+        // A later wait of this run finds it; only one which has begun must be told.
+        const { activityAwaits, instance } = executions.get(executionId) ?? {}
+        if (instance?.awaitedDeferreds.has(deferredName) !== true && activityAwaits?.has(deferredName) !== true) return
+      }
+      let found = yield* whereabouts(executionId)
+      if (found === undefined) {
+        // Not started yet: it finds this when it is, unless it is being started just now.
+        yield* keep(executionId, deferredStep(deferredName), encoded)
+        found = yield* whereabouts(executionId)
+      }
+      if (found === undefined || isFinal(found)) return
+      yield* patient(clients(found.businessKey).Complete({ executionId, deferred: deferredName, exit: encoded }))
+    }),
+
+    scheduleClock: Effect.fnUntraced(function* (_workflow, { clock, executionId }) {
+      if (!Duration.isFinite(clock.duration)) return
+      const execution = executions.get(executionId)
+      const found = execution === undefined ? yield* unfinished(executionId) : undefined
+      const bucket = execution?.bucket ?? (found === undefined ? undefined : placement.bucketOf(found.businessKey))
+      if (bucket === undefined) return
+      const name = clockTimer(clock.name)
+      execution?.clocks.add(name)
+      // One that was set before keeps its instant; one that rang has left its step. In this order, since ringing turns one into the other.
+      const pending = yield* query(
+        "select 1 from runtime.timers where actor_id = $1 and actor_type = $2 and name = $3",
+        [executionId, executionType, name]
+      )
+      if (pending.length > 0) return
+      if (Option.isSome(yield* findStep(executionId, deferredStep(clock.deferred.name)))) return
+      yield* patient(
+        journal.unit({
+          cells: [],
+          cause: `clock ${clock.name}`,
+          body: ({ now, write }) => {
+            const dueAt = DateTime.addDuration(now, clock.duration)
+            write(setTimers, { ...timerOf(executionId, name), bucket, due_at: DateTime.formatIso(dueAt), urgent: false })
+          }
+        })
+      )
+    })
+  })
+
+  const unfinished = (id: string) =>
+    Effect.map(whereabouts(id), (found) => (found === undefined || isFinal(found) ? undefined : found))
+
+  const interrupt = Effect.fnUntraced(function* (executionId: string, unsafe: boolean) {
+    const found = yield* unfinished(executionId)
+    if (found !== undefined) yield* patient(clients(found.businessKey).Interrupt({ executionId, unsafe }))
+  })
+
+  /** How a child remembers who waits for it. Only an execution which runs here starts children here. */
+  const asParent = (executionId: string): Effect.Effect<Parent> =>
+    Effect.suspend(() => {
+      const state = executions.get(executionId)?.cell?.state
+      return state === undefined || state._tag === "Absent"
+        ? Effect.interrupt
+        : Effect.succeed({ executionId, businessKey: state.businessKey })
+    })
+
+  const workflows = Workflows.of({
+    prepare: Effect.fnUntraced(function* (workflow, given) {
+      const payload = yield* Effect.orDie(workflow.payloadSchema.makeEffect(given))
+      const executionId = yield* workflow.executionId(given)
+      const businessKey = businessKeyOf(workflow, payload)
+      const bucket = placement.bucketOf(businessKey)
+      const encoded = yield* encodePayload(workflow, payload)
+      const cell = yield* cellOf(executionId, bucket)
+      return {
+        executionId,
+        cell,
+        start: (transaction) => {
+          if (transaction.state(cell)._tag !== "Absent") return
+          transaction.execute(cell, "start", { _tag: "Start", name: workflow._tag, businessKey, bucket, payload: encoded })
+        }
+      }
+    }),
+    running: Effect.sync(() => executions.size)
+  })
+
+  return Context.make(WorkflowEngine.WorkflowEngine, engine).pipe(Context.add(Workflows, workflows))
+})
+
+export const layerWith = (
+  options: WorkflowEngineOptions
+): Layer.Layer<WorkflowEngine.WorkflowEngine | Workflows, never, Store | Journal | Placement | Timers> =>
+  Layer.effectContext(make(options))
+
+export const layer = layerWith({
+  watchdog: Duration.minutes(1),
+  awaitWithin: Duration.seconds(10),
+  stopWithin: Duration.seconds(5)
+})
+
+const keepStep = keepFirst(stepsTable)
+const activityStep = (name: string, attempt: number) => `activity/${name}/${attempt}`
+const deferredStep = (name: string) => `deferred/${name}`
+const parentStep = (executionId: string) => `parent/${executionId}`
+const clockTimer = (name: string) => `clock/${name}`
+const timerOf = (executionId: string, name: string) => ({ actor_id: executionId, actor_type: executionType, name })
+
+const isRunning = ({ state }: Cell<ExecutionDefinition>) => state._tag === "Running"
+const isInterrupted = ({ state }: Cell<ExecutionDefinition>) => state._tag === "Running" && state.interrupted
+const isFinal = ({ status }: Whereabouts) => status === "completed" || status === "failed"
+
+const businessKeyOf = (workflow: Workflow.Any, payload: unknown): string => {
+  const placedBy = Context.get(workflow.annotations, PlacedBy)
+  return placedBy === undefined ? workflow.idempotencyKey(payload) : placedBy(payload as never)
+}
+
+const faults = Schedule.min([Schedule.exponential(50, 2), Schedule.spaced("2 seconds")]).pipe(Schedule.jittered)
+
+/** Faults of the engine are nobody's answer: it is tried again until it works, or until whoever waits gives up. */
+const patient = <A, R>(effect: Effect.Effect<A, Unavailable | IdempotencyConflict | Lost, R>): Effect.Effect<A, never, R> =>
+  effect.pipe(
+    Effect.retry({ schedule: faults, while: (error) => error._tag !== "IdempotencyConflict" }),
+    Effect.orDie
+  )
+
+type Untyped = Schema.Codec<unknown, unknown>
+
+const payloadCodecs = new WeakMap<Workflow.Any, Untyped>()
+const payloadCodecOf = (workflow: Workflow.Any): Untyped => {
+  let codec = payloadCodecs.get(workflow)
+  if (codec === undefined) payloadCodecs.set(workflow, (codec = Schema.toCodecJson(workflow.payloadSchema) as unknown as Untyped))
+  return codec
+}
+const encodePayload = (workflow: Workflow.Any, payload: unknown) =>
+  Effect.orDie(Schema.encodeUnknownEffect(payloadCodecOf(workflow))(payload))
+/** What cannot be read is left as it is, for a version of the program which can. */
+const decodePayload = (workflow: Workflow.Any, payload: unknown) =>
+  Effect.orDie(Schema.decodeUnknownEffect(payloadCodecOf(workflow))(payload)) as Effect.Effect<object>
+
+const resultCodecs = new WeakMap<Workflow.Any, Schema.Codec<Workflow.Result<unknown, unknown>, unknown>>()
+const resultCodecOf = (workflow: Workflow.Any) => {
+  let codec = resultCodecs.get(workflow)
+  if (codec === undefined) {
+    const result = Workflow.Result({ success: workflow.successSchema, error: workflow.errorSchema })
+    codec = Schema.toCodecJson(result) as unknown as Schema.Codec<Workflow.Result<unknown, unknown>, unknown>
+    resultCodecs.set(workflow, codec)
+  }
+  return codec
+}
+const encodeResult = ({ services, workflow }: Registration, result: Workflow.Result<unknown, unknown>) => {
+  const encode = Schema.encodeUnknownEffect(resultCodecOf(workflow))
+  return encode(result).pipe(
+    // A result which is not what the workflow declares is a defect, and stored as one.
+    Effect.catch((error) => Effect.orDie(encode(new Workflow.Complete({ exit: Exit.die(error) })))),
+    Effect.provideContext(services)
+  )
+}
+const decodeResult = (workflow: Workflow.Any, result: unknown) =>
+  Effect.orDie(Schema.decodeUnknownEffect(resultCodecOf(workflow))(result))
+
+const activityExit = Schema.toCodecJson(Schema.Exit(Schema.Unknown, Schema.Unknown, Schema.Defect()))
+const encodeActivityExit = Schema.encodeUnknownSync(activityExit)
+const decodeActivityExit = Schema.decodeUnknownSync(activityExit)
+/** A deferred's exit is in the JSON of its own schema already. */
+const deferredExit = Schema.toCodecJson(Schema.Exit(Schema.Unknown, Schema.Unknown, Schema.Unknown))
+const encodeDeferredExit = Schema.encodeUnknownSync(deferredExit)
+const decodeDeferredExit = Schema.decodeUnknownSync(deferredExit)
+const decodeParent = Schema.decodeUnknownSync(Parent)
+const rang = encodeDeferredExit(Exit.succeed(null))
+
+const decodeStep = (name: string, result: unknown): Exit.Exit<unknown, unknown> =>
+  name.startsWith("activity/") ? decodeActivityExit(result) : decodeDeferredExit(result)

@@ -1,0 +1,69 @@
+/** Tries the capture again on durable clocks; after the last try, or a refusal for good, the order is compensated. REQ-CAP-01 to 07. */
+import { Effect, Schema } from "effect"
+import { Activity, DurableClock } from "effect/workflow"
+import * as Conversation from "../../entities/payment/PaymentConversation.ts"
+import { backoff } from "../../entities/payment/PaymentDecider.ts"
+import { PaymentGateway } from "../../gateways/PaymentGateway.ts"
+import { CheckoutContext } from "../checkout/CheckoutContext.ts"
+import { attemptOf, untilDurable } from "../checkout/CheckoutSteps.ts"
+import { PaymentCompensation } from "../compensation/Compensation.ts"
+import { CapturePayment } from "./Capture.ts"
+
+const Try = Schema.Literals(["captured", "stock_gone", "failed", "refused", "superseded"])
+
+/** One retry: found done, it gives what came of it. */
+const capture = Effect.fn("CapturePayment.capture")(function* (id: string, number: number, retry: number) {
+  const { exclusively, steps, withGroup } = yield* CheckoutContext
+  const gateway = yield* PaymentGateway
+  return yield* withGroup(id, (group) =>
+    exclusively(id)(
+      Effect.gen(function* (): Effect.fn.Return<typeof Try.Type, Effect.Error<ReturnType<typeof steps.captureAgain>>> {
+        const session = group.session.state
+        const before = group.payment.state
+        if (session._tag === "Absent" || before._tag === "Absent" || before.attempt !== number) return "superseded"
+        const attempt = attemptOf(session)
+        if (before.saga === "captured") {
+          if (session.status === "confirmed") return "captured"
+          return (yield* steps.finish(group, attempt, undefined)) ? "captured" : "stock_gone"
+        }
+        if (before.saga !== "capture_failed" && before.saga !== "capture_pending") return "superseded"
+        if (before.captureRetryCount >= retry) return "failed"
+        if (before.saga === "capture_failed") yield* steps.captureAgain(group, attempt, retry)
+        const payment = group.payment.state
+        if (payment._tag === "Absent") return "superseded"
+        const answer = yield* Conversation.capture(gateway, id, payment, true)
+        if (answer._tag === "Captured") {
+          return (yield* steps.finish(group, attempt, answer.amount)) ? "captured" : "stock_gone"
+        }
+        yield* steps.captureFailed(group, attempt, retry, answer, () => {})
+        return answer.definite ? "refused" : "failed"
+      })
+    )
+  )
+})
+
+export const layer = CapturePayment.toLayer(
+  Effect.fnUntraced(function* ({ attempt, orderId }) {
+    const { limits } = yield* CheckoutContext
+    let last: typeof Try.Type = "failed"
+    for (let retry = 1; retry <= limits.captureRetriesMax && last === "failed"; retry++) {
+      yield* DurableClock.sleep({
+        name: `before-retry-${retry}`,
+        duration: backoff(retry, limits.captureBackoff),
+        inMemoryThreshold: 0
+      })
+      last = yield* Activity.make({
+        name: `capture-retry-${retry}`,
+        success: Try,
+        execute: capture(orderId, attempt, retry).pipe(Effect.retry(untilDurable), Effect.orDie)
+      })
+    }
+    if (last === "captured" || last === "superseded") return last
+    yield* PaymentCompensation.execute({
+      orderId,
+      attempt,
+      reason: last === "stock_gone" ? "stock_confirmation_failed" : "payment_capture_exhausted"
+    })
+    return "compensated" as const
+  })
+)

@@ -1,0 +1,51 @@
+/** The actors of one checkout, which live on one node under one id, as its processes use them. */
+import { Context, Effect } from "effect"
+import type * as CartActor from "../../entities/cart/CartActor.ts"
+import type { CheckoutSessionDefinition } from "../../entities/checkoutSession/CheckoutSessionActor.ts"
+import type { OrderDefinition } from "../../entities/order/OrderActor.ts"
+import type { PaymentDefinition } from "../../entities/payment/PaymentActor.ts"
+import type { ReservationDefinition } from "../../entities/reservation/ReservationActor.ts"
+import type { Unavailable } from "../../domain/Refusals.ts"
+import type { Cell } from "../../runtime/Actor.ts"
+import type { Actors } from "../../runtime/Actors.ts"
+
+/** The definitions with this shop's limits. */
+export class CheckoutActors extends Context.Service<
+  CheckoutActors,
+  {
+    readonly cart: ReturnType<typeof CartActor.make>
+    readonly session: CheckoutSessionDefinition
+    readonly reservation: ReservationDefinition
+    readonly payment: PaymentDefinition
+    readonly order: OrderDefinition
+  }
+>()("cartwright/workflows/checkout/CheckoutActors") {}
+
+/** Everything under one checkout's id. */
+export interface Group {
+  readonly id: string
+  readonly session: Cell<CheckoutSessionDefinition>
+  readonly reservation: Cell<ReservationDefinition>
+  readonly payment: Cell<PaymentDefinition>
+  readonly order: Cell<OrderDefinition>
+}
+
+export const groupOf =
+  (actors: Actors["Service"], definitions: CheckoutActors["Service"]) =>
+  (id: string): Effect.Effect<Group, Unavailable> => {
+    const { order, payment, reservation, session } = definitions
+    return Effect.map(actors.cells([session, reservation, payment, order], id), ([a, b, c, d]) => ({
+      id,
+      session: a,
+      reservation: b,
+      payment: c,
+      order: d
+    }))
+  }
+
+export const cellsOf = ({ order, payment, reservation, session }: Group): ReadonlyArray<Cell> => [
+  session,
+  reservation,
+  payment,
+  order
+]

@@ -1,0 +1,49 @@
+/** What the processes of one checkout share: its actors, its steps, and the right to talk to the provider. */
+import { Context, Effect, Layer } from "effect"
+import type { Unavailable } from "../../domain/Refusals.ts"
+import { Actors } from "../../runtime/Actors.ts"
+import { Journal } from "../../runtime/Journal.ts"
+import { CheckoutActors, cellsOf, type Group, groupOf } from "./CheckoutActors.ts"
+import type { CheckoutLimits } from "./CheckoutLimits.ts"
+import { type CheckoutSteps, make as makeSteps } from "./CheckoutSteps.ts"
+import * as Exclusive from "./Exclusive.ts"
+
+export class CheckoutContext extends Context.Service<
+  CheckoutContext,
+  {
+    readonly limits: CheckoutLimits
+    readonly steps: CheckoutSteps
+    /** The actors of one checkout, kept in memory while `use` runs. */
+    readonly withGroup: <A, E, R>(
+      id: string,
+      use: (group: Group) => Effect.Effect<A, E, R>
+    ) => Effect.Effect<A, E | Unavailable, R>
+    /** Nobody else talks to the provider about this checkout meanwhile, on this node. */
+    readonly exclusively: ReturnType<typeof Exclusive.make>
+  }
+>()("cartwright/workflows/checkout/CheckoutContext") {}
+
+export const layer = (limits: CheckoutLimits): Layer.Layer<CheckoutContext, never, Actors | CheckoutActors | Journal> =>
+  Layer.effect(
+    CheckoutContext,
+    Effect.gen(function* () {
+      const load = groupOf(yield* Actors, yield* CheckoutActors)
+      return CheckoutContext.of({
+        limits,
+        steps: makeSteps(yield* Journal),
+        withGroup: (id, use) =>
+          Effect.flatMap(load(id), (group) => {
+            const cells = cellsOf(group)
+            for (const cell of cells) cell.pending++
+            return use(group).pipe(
+              Effect.ensuring(
+                Effect.sync(() => {
+                  for (const cell of cells) cell.pending--
+                })
+              )
+            )
+          }),
+        exclusively: Exclusive.make()
+      })
+    })
+  )

@@ -1,0 +1,685 @@
+/**
+ * The story of a checkout: freeze the cart, check everything, claim the stock, set the money aside, place the order, take the money, bind
+ * the stock, confirm. Driven directly on units: after a crash, or on a new owner, it runs again from the top and finds what is done.
+ */
+import { randomUUID } from "node:crypto"
+import {
+  Cause,
+  Context,
+  DateTime,
+  Deferred,
+  Duration,
+  Effect,
+  Exit,
+  Fiber,
+  FiberMap,
+  Layer,
+  Option,
+  Redacted
+} from "effect"
+import { WorkflowEngine } from "effect/workflow"
+import { Promotions } from "../../catalog/Promotions.ts"
+import { checkoutIdOf, type CustomerId, IdempotencyKey as Key, type IdempotencyKey, OrderId } from "../../domain/Ids.ts"
+import type { Money } from "../../domain/Money.ts"
+import {
+  AccessDenied,
+  type IdempotencyConflict,
+  IllegalTransition,
+  ServiceTimeout,
+  Unavailable
+} from "../../domain/Refusals.ts"
+import { Cart, type CartView } from "../../entities/cart/Cart.ts"
+import { lockTimer } from "../../entities/cart/CartActor.ts"
+import {
+  type AttemptOutcome,
+  CheckoutClosed,
+  CheckoutIncomplete,
+  CheckoutSession,
+  PaymentDeclined,
+  PaymentUnavailable,
+  type PresentCheckout,
+  PriceChanged,
+  type Rejection
+} from "../../entities/checkoutSession/CheckoutSession.ts"
+import { watchdogTimer } from "../../entities/checkoutSession/CheckoutSessionActor.ts"
+import { latestOutcome, mayBegin, outcomeOf } from "../../entities/checkoutSession/CheckoutSessionDecider.ts"
+import { Order } from "../../entities/order/Order.ts"
+import { expiryTimer as orderExpiry } from "../../entities/order/OrderActor.ts"
+import { Payment, type PresentPayment } from "../../entities/payment/Payment.ts"
+import { actionTimer, holdTimer, resolveTimer } from "../../entities/payment/PaymentActor.ts"
+import * as Conversation from "../../entities/payment/PaymentConversation.ts"
+import { RateLimiter } from "../../entities/rateLimiter/RateLimiter.ts"
+import { Reservation } from "../../entities/reservation/Reservation.ts"
+import { expiryTimer as reservationExpiry } from "../../entities/reservation/ReservationActor.ts"
+import { PaymentGateway } from "../../gateways/PaymentGateway.ts"
+import { Journal } from "../../runtime/Journal.ts"
+import { Placement } from "../../runtime/Placement.ts"
+import { Store } from "../../runtime/Store.ts"
+import { Timers } from "../../runtime/Timers.ts"
+import { CapturePayment } from "../capture/Capture.ts"
+import { PaymentCompensation } from "../compensation/Compensation.ts"
+import { Checkout, CheckoutCompensated, Confirmation, type ConfirmRefusal, RateLimited } from "./Checkout.ts"
+import type { Group } from "./CheckoutActors.ts"
+import { CheckoutContext } from "./CheckoutContext.ts"
+import { type Attempt, attemptOf, type StepConflict } from "./CheckoutSteps.ts"
+import { CheckoutTerms, promotionUse } from "./CheckoutTerms.ts"
+
+/** The checkout process on this node: it answers the contract `Checkout` and looks after what a dead node left behind. */
+export class CheckoutFlow extends Context.Service<
+  CheckoutFlow,
+  {
+    /** Goes on with a confirmation which has begun, until it has ended or waits for somebody. */
+    readonly drive: (id: string) => Effect.Effect<void, Unavailable>
+  }
+>()("cartwright/workflows/checkout/CheckoutFlow") {}
+
+interface By {
+  readonly by: CustomerId
+}
+
+type Fault = StepConflict | Unavailable | IdempotencyConflict
+
+/** What the provider, or we, call a hold which has run out. */
+const expiredCodes = new Set(["charge_expired_for_capture", "authorization_expired"])
+
+const busy = new Unavailable({ retryAfterMs: 500 })
+
+export const make = Effect.gen(function* () {
+  const { exclusively, limits, steps, withGroup } = yield* CheckoutContext
+  const gateway = yield* PaymentGateway
+  const journal = yield* Journal
+  const placement = yield* Placement
+  const promotions = yield* Promotions
+  const store = yield* Store
+  const terms = yield* CheckoutTerms
+  const timers = yield* Timers
+  const engine = yield* WorkflowEngine.WorkflowEngine
+  const scope = yield* Effect.scope
+  const carts = placement.client(Cart)
+  const sessions = placement.client(CheckoutSession)
+  const rates = placement.client(RateLimiter)
+  const running = yield* FiberMap.make<string, void, Unavailable>()
+  const starting = new Map<string, Deferred.Deferred<void, ConfirmRefusal | IdempotencyConflict>>()
+  const lookedAt = new Map<string, number>()
+
+  const begin = (
+    workflow: "capture" | "compensate",
+    group: Group,
+    attempt: Attempt,
+    reason:
+      | "payment_capture_exhausted"
+      | "stock_confirmation_failed"
+      | "authorization_expired"
+      | "payment_failed"
+      | "order_expired" = "payment_failed"
+  ) => {
+    const orderId = OrderId.make(group.id)
+    const started =
+      workflow === "capture"
+        ? CapturePayment.execute({ orderId, attempt: attempt.number }, { discard: true })
+        : PaymentCompensation.execute({ orderId, attempt: attempt.number, reason }, { discard: true })
+    return Effect.asVoid(started).pipe(Effect.provideService(WorkflowEngine.WorkflowEngine, engine))
+  }
+
+  const releasePromotion = (group: Group, attempt: Attempt) => {
+    const { state } = group.session
+    return state._tag === "Present" && state.promotionCode !== undefined
+      ? promotions.release(promotionUse(group.id, attempt.number, state.promotionCode))
+      : Effect.void
+  }
+
+  // --- Before anything is claimed ---
+
+  const unlock = (cartId: string, id: string, attempt: number) =>
+    carts(cartId)
+      .Unlock({ key: Key.make(`unlock:${randomUUID()}`), checkoutId: checkoutIdOf(OrderId.make(id)), attempt })
+      .pipe(Effect.ignore)
+
+  /** From an open checkout to claimed stock and the durable intent to charge; or to a stored refusal. */
+  const start = Effect.fn("checkout.confirm")(function* (
+    group: Group,
+    session: PresentCheckout,
+    confirmKey: IdempotencyKey,
+    expectedTotal: Money | undefined
+  ) {
+    const { id } = group
+    const attempt: Attempt = { number: session.attempt + 1, confirmKey }
+    const { payment } = { payment: group.payment.state }
+    if (payment._tag === "Present" && payment.status !== "failed" && payment.status !== "voided") {
+      // What an earlier attempt may still hold is given back first: one hold at a time.
+      return yield* new Unavailable({ retryAfterMs: 5000 })
+    }
+    const refuse = (rejection: Rejection) =>
+      Effect.andThen(releasePromotion(group, attempt), steps.refuse(group, attempt, rejection))
+    const cart: CartView = yield* carts(session.cartId)
+      .Lock({
+        key: Key.make(`lock:${randomUUID()}`),
+        by: session.owner,
+        checkoutId: checkoutIdOf(OrderId.make(id)),
+        attempt: attempt.number
+      })
+      .pipe(
+        Effect.catchTags({
+          AccessDenied: () =>
+            Effect.fail(new CheckoutIncomplete({ problems: [{ field: "cart", message: "is empty" }] })),
+          TooManyLines: () => Effect.fail(busy),
+          QuantityTooLarge: () => Effect.fail(busy),
+          CurrencyMixed: () => Effect.fail(busy),
+          LineNotFound: () => Effect.fail(busy)
+        })
+      )
+    if (cart.currency !== undefined && cart.currency !== session.currency) {
+      return yield* refuse(
+        new CheckoutIncomplete({
+          problems: [
+            { field: "currency", message: `the cart is in ${cart.currency}, the checkout in ${session.currency}` }
+          ]
+        })
+      )
+    }
+    const computed = yield* Effect.exit(terms.compute(session, cart.lines, { final: true }))
+    if (Exit.isFailure(computed)) {
+      const refusal = computed.cause.reasons.find((reason) => reason._tag === "Fail")?.error
+      if (refusal === undefined) return yield* Effect.die(Cause.squash(computed.cause))
+      if (refusal._tag !== "Unavailable") return yield* refuse(refusal)
+      yield* unlock(session.cartId, id, attempt.number)
+      return yield* refusal
+    }
+    const { lines, totals } = computed.value
+    const now: Money = { amount: totals.total, currency: session.currency }
+    if (
+      expectedTotal !== undefined &&
+      (expectedTotal.amount !== now.amount || expectedTotal.currency !== now.currency)
+    ) {
+      return yield* refuse(new PriceChanged({ expected: expectedTotal, now, lines }))
+    }
+    if (session.promotionCode !== undefined) {
+      yield* promotions
+        .reserve(promotionUse(id, attempt.number, session.promotionCode), {
+          customerId: session.owner,
+          subtotal: { amount: totals.subtotal, currency: session.currency },
+          lines: lines.map(({ quantity, sku, unitPrice }) => ({
+            sku,
+            quantity,
+            unitPrice: { amount: unitPrice, currency: session.currency }
+          }))
+        })
+        .pipe(Effect.ignore)
+    }
+    const outcome = yield* steps.reserve(group, attempt, session, { lines, totals, cartRevision: cart.revision })
+    if (outcome !== undefined) yield* releasePromotion(group, attempt)
+  })
+
+  // --- With stock claimed ---
+
+  /** Sets the money aside within its time limit. */
+  const authorize = (
+    group: Group,
+    attempt: Attempt,
+    session: PresentCheckout,
+    payment: PresentPayment,
+    again: boolean
+  ) =>
+    Effect.gen(function* () {
+      let { intent } = payment
+      if (intent === undefined) {
+        const created = yield* Conversation.create(gateway, group.id, payment, session.paymentMethod ?? "")
+        if (created._tag !== "Created") return created
+        intent = created.intent
+        yield* steps.intent(group, attempt, intent)
+        return yield* Conversation.authorize(gateway, group.id, payment, intent, false)
+      }
+      return yield* Conversation.authorize(gateway, group.id, payment, intent, again)
+    }).pipe(
+      Effect.timeoutOrElse({
+        duration: limits.paymentTimeout,
+        orElse: () =>
+          Effect.succeed<Conversation.Authorization>({
+            _tag: "Unknown",
+            afterMs: Math.round(Duration.toMillis(limits.paymentTimeout))
+          })
+      })
+    )
+
+  const reject = (group: Group, attempt: Attempt, rejection: Rejection, payment: Parameters<typeof steps.reject>[3]) =>
+    Effect.andThen(releasePromotion(group, attempt), steps.reject(group, attempt, rejection, payment))
+
+  const authorized = Effect.fnUntraced(function* (
+    group: Group,
+    attempt: Attempt,
+    authorization: Conversation.Authorization
+  ): Effect.fn.Return<"goOn" | "wait", Fault> {
+    switch (authorization._tag) {
+      case "Authorized":
+        yield* steps.place(group, attempt, authorization)
+        return "goOn"
+      case "RequiresAction":
+        yield* steps.actionRequired(group, attempt)
+        return "wait"
+      case "Declined": {
+        const { code, message } = authorization
+        yield* reject(group, attempt, new PaymentDeclined({ code, message }), { _tag: "Declined", code })
+        return "goOn"
+      }
+      case "Away":
+        yield* reject(group, attempt, new PaymentUnavailable({ retryAfterMs: authorization.retryAfterMs }), {
+          _tag: "Declined",
+          code: "provider_unavailable"
+        })
+        return "goOn"
+      case "Unknown": {
+        const { afterMs } = authorization
+        const rejection =
+          afterMs === undefined
+            ? new PaymentUnavailable({ retryAfterMs: 5000 })
+            : new ServiceTimeout({ service: "payment", afterMs })
+        const { state } = group.payment
+        // An intent the provider never told us of was never confirmed either: it holds nothing.
+        const known = state._tag === "Present" && state.intent !== undefined
+        yield* reject(
+          group,
+          attempt,
+          rejection,
+          known ? { _tag: "Unknown" } : { _tag: "Declined", code: "outcome_unknown" }
+        )
+        if (known) yield* Effect.forkIn(Effect.ignore(resolve(group.id)), scope)
+        return "goOn"
+      }
+    }
+  })
+
+  /** The customer has been asked to prove who they are: what came of it? */
+  const afterAction = Effect.fnUntraced(function* (
+    group: Group,
+    attempt: Attempt,
+    payment: PresentPayment
+  ): Effect.fn.Return<"goOn" | "wait", Fault> {
+    const now = yield* DateTime.now
+    const answer = yield* Conversation.afterAction(gateway, payment.intent!)
+    if (answer._tag === "Authorized" || answer._tag === "Declined") return yield* authorized(group, attempt, answer)
+    if (DateTime.isLessThan(now, payment.actionUntil!)) return "wait"
+    // The time is over: nothing may be held by it any more.
+    const settlement = yield* Conversation.settle(gateway, group.id, payment)
+    const rejection = new PaymentDeclined({
+      code: "authentication_timeout",
+      message: "The payment was not authenticated in time."
+    })
+    yield* reject(group, attempt, rejection, settlement._tag === "Voided" ? { _tag: "Voided" } : { _tag: "Unknown" })
+    return "goOn"
+  })
+
+  const taken = Effect.fnUntraced(function* (group: Group, attempt: Attempt, captured: bigint | undefined) {
+    const confirmed = yield* steps.finish(group, attempt, captured)
+    if (!confirmed) yield* begin("compensate", group, attempt, "stock_confirmation_failed")
+  })
+
+  /** One step further; `wait` when somebody else has to move first. */
+  const advance = Effect.fnUntraced(function* (group: Group, again: boolean): Effect.fn.Return<"goOn" | "wait", Fault> {
+    const session = group.session.state
+    if (session._tag === "Absent" || session.status !== "confirming") return "wait"
+    const attempt = attemptOf(session)
+    const payment = group.payment.state
+    if (payment._tag === "Absent") return yield* Effect.die(new Error("a confirmation without its payment"))
+    if (payment.amount === 0n) {
+      if (group.order.state._tag === "Absent") yield* steps.place(group, attempt, undefined)
+      yield* taken(group, attempt, undefined)
+      return "wait"
+    }
+    switch (payment.saga) {
+      case "none": {
+        if (payment.actionUntil !== undefined) return yield* afterAction(group, attempt, payment)
+        return yield* authorized(group, attempt, yield* authorize(group, attempt, session, payment, again))
+      }
+      case "authorized":
+        yield* steps.place(group, attempt, undefined)
+        return "goOn"
+      case "capture_pending": {
+        const captured = yield* Conversation.capture(gateway, group.id, payment, again)
+        if (captured._tag === "Captured") {
+          yield* taken(group, attempt, captured.amount)
+          return "wait"
+        }
+        const retry = payment.captureRetryCount
+        yield* steps.captureFailed(group, attempt, retry, captured, () => {})
+        return "goOn"
+      }
+      case "capture_failed":
+        yield* payment.captureRefused
+          ? begin(
+              "compensate",
+              group,
+              attempt,
+              expiredCodes.has(payment.failure ?? "") ? "authorization_expired" : "payment_failed"
+            )
+          : begin("capture", group, attempt)
+        return "wait"
+      case "captured":
+        yield* taken(group, attempt, undefined)
+        return "wait"
+      case "voided":
+      case "refunded":
+        yield* begin("compensate", group, attempt)
+        return "wait"
+    }
+  })
+
+  const goOn = (id: string, again: boolean): Effect.Effect<void, Unavailable> =>
+    withGroup(
+      id,
+      Effect.fnUntraced(function* (group) {
+        let first = again
+        for (let faults = 0; faults < 10;) {
+          if (!placement.isLocal(group.session.bucket)) return
+          const exit = yield* Effect.exit(exclusively(id)(advance(group, first)))
+          if (Exit.isSuccess(exit)) {
+            if (exit.value === "wait") return
+            first = false
+            continue
+          }
+          if (!Cause.hasFails(exit.cause)) return yield* Effect.die(Cause.squash(exit.cause))
+          // Somebody was faster, or the journal is away: look again, and ask the provider before telling it anything.
+          first = true
+          faults++
+          yield* Effect.sleep(Math.min(20 * 2 ** faults, 1000))
+        }
+        return yield* busy
+      })
+    )
+
+  /** The one process of a checkout on this node, begun unless it is at work. */
+  const launch = (id: string, again: boolean) =>
+    Effect.suspend(() => {
+      const found = FiberMap.getUnsafe(running, id)
+      return Option.isSome(found) ? Effect.succeed(found.value) : FiberMap.run(running, id, goOn(id, again))
+    })
+
+  const drive = (id: string): Effect.Effect<void, Unavailable> => Effect.flatMap(launch(id, true), Fiber.join)
+
+  // --- What is left of an attempt ---
+
+  /** Gives back what an authorization of unknown outcome may hold. Repeated by a durable timer until the provider has said so. */
+  const resolve = (id: string): Effect.Effect<void, Fault> =>
+    withGroup(id, (group) =>
+      exclusively(id)(
+        Effect.gen(function* () {
+          const { state } = group.payment
+          if (state._tag === "Absent" || state.saga !== "none" || state.nextAttemptAt === undefined) return
+          const session = group.session.state
+          if (session._tag === "Absent") return
+          const settlement = yield* Conversation.settle(gateway, id, state)
+          yield* steps.resolved(group, { number: state.attempt, confirmKey: attemptOf(session).confirmKey }, settlement)
+        })
+      )
+    )
+
+  /** Something has run out. Not while money is under way: that process decides, and looks at the claim itself. REQ-EXP-03. */
+  const lapse = (id: string): Effect.Effect<void, Fault> =>
+    withGroup(id, (group) =>
+      Effect.gen(function* () {
+        const session = group.session.state
+        const payment = group.payment.state
+        if (session._tag === "Absent") return
+        if (session.status === "confirming") {
+          yield* drive(id)
+          return
+        }
+        if (payment._tag === "Present" && ["authorized", "capture_pending", "capture_failed"].includes(payment.saga)) {
+          yield* begin("compensate", group, attemptOf(session), "order_expired")
+          return
+        }
+        yield* steps.restocked(group, attemptOf(session))
+      })
+    )
+
+  /** The hold cannot be captured any more: the order is given up. REQ-CAP-05. */
+  const holdExpired = (id: string): Effect.Effect<void, Fault> =>
+    withGroup(id, (group) =>
+      exclusively(id)(
+        Effect.gen(function* () {
+          const session = group.session.state
+          const payment = group.payment.state
+          if (session._tag === "Absent" || payment._tag === "Absent") return
+          const attempt = attemptOf(session)
+          if (payment.saga === "authorized") {
+            const failure = { _tag: "Failed", code: "authorization_expired", definite: true, answered: true } as const
+            yield* steps.captureFailed(group, attempt, payment.captureRetryCount, failure, () => {})
+          }
+          yield* begin("compensate", group, attempt, "authorization_expired")
+        })
+      )
+    )
+
+  /** A cart has been locked for long: has its checkout begun, or did its node die before? */
+  const lockHeld = (cartId: string): Effect.Effect<void, unknown> =>
+    Effect.gen(function* () {
+      const [row] = yield* store.query(
+        "select checkout_id, attempt from checkout.carts where id = $1 and status = 'locked'",
+        [cartId]
+      )
+      if (row === undefined) return
+      const id = String(row["checkout_id"])
+      const attempt = Number(row["attempt"])
+      const view = yield* sessions(id)
+        .AbortAttempt({ key: Key.make(`abort:${id}:${attempt}`), attempt })
+        .pipe(Effect.catchTag("AccessDenied", () => Effect.succeed(undefined)))
+      // Confirming: it will tell the cart when it has ended.
+      if (view?.status === "confirming") return
+      yield* unlock(cartId, id, attempt)
+    })
+
+  timers.onDue(CheckoutSession.type, (id) => drive(id), watchdogTimer)
+  timers.onDue(Payment.type, (id) => drive(id), actionTimer)
+  timers.onDue(Payment.type, (id) => resolve(id), resolveTimer)
+  timers.onDue(Payment.type, (id) => holdExpired(id), holdTimer)
+  timers.onDue(Reservation.type, (id) => lapse(id), reservationExpiry)
+  timers.onDue(Order.type, (id) => lapse(id), orderExpiry)
+  timers.onDue(Cart.type, (id) => lockHeld(id), lockTimer)
+  placement.onLost((buckets) =>
+    Effect.forEach(
+      [...running].map(([id]) => id).filter((id) => buckets.has(placement.bucketOf(id))),
+      (id) => FiberMap.remove(running, id),
+      { discard: true }
+    )
+  )
+
+  // --- What callers hear ---
+
+  const tell = (outcome: AttemptOutcome): Effect.Effect<Confirmation, ConfirmRefusal> => {
+    switch (outcome._tag) {
+      case "Confirmed":
+        return Effect.succeed(outcome)
+      case "Rejected":
+        return Effect.fail(outcome.rejection)
+      case "Compensated":
+        return Effect.fail(new CheckoutCompensated({ orderId: outcome.orderId, reason: outcome.reason }))
+    }
+  }
+
+  const owned = (group: Group, by: CustomerId): Effect.Effect<PresentCheckout, AccessDenied> => {
+    const { state } = group.session
+    return state._tag === "Absent" || state.owner !== by ? Effect.fail(new AccessDenied()) : Effect.succeed(state)
+  }
+
+  const awaitsAction = ({ payment: { state } }: Group): boolean =>
+    state._tag === "Present" &&
+    state.actionUntil !== undefined &&
+    state.saga === "none" &&
+    state.status === "processing"
+
+  /** How a confirmation under way stands; undefined while there is nothing to tell yet. */
+  const standing = (group: Group): Effect.Effect<Confirmation | undefined, ConfirmRefusal> => {
+    const { state } = group.session
+    if (state._tag === "Absent") return Effect.fail(new AccessDenied())
+    if (state.status !== "confirming") {
+      const outcome = latestOutcome(state)
+      return outcome === undefined ? Effect.fail(busy) : tell(outcome)
+    }
+    const payment = group.payment.state
+    if (
+      !awaitsAction(group) ||
+      payment._tag === "Absent" ||
+      payment.intent === undefined ||
+      payment.actionUntil === undefined
+    ) {
+      return Effect.succeed(undefined)
+    }
+    const until = payment.actionUntil
+    return gateway.retrieve(Redacted.make(payment.intent)).pipe(
+      Effect.map((intent) =>
+        intent._tag === "RequiresAction"
+          ? Confirmation.make({ _tag: "RequiresAction", clientSecret: Redacted.value(intent.clientSecret), until })
+          : undefined
+      ),
+      Effect.orElseSucceed(() => undefined)
+    )
+  }
+
+  const pending = (group: Group): Confirmation =>
+    group.order.state._tag === "Placed" ? { _tag: "Pending", orderId: OrderId.make(group.id) } : { _tag: "Pending" }
+
+  /** Waits for the end of a confirmation, or for what the customer has to do. */
+  const awaitEnd = (group: Group): Effect.Effect<Confirmation, ConfirmRefusal | IdempotencyConflict> =>
+    Effect.gen(function* () {
+      while (true) {
+        const begun = starting.get(group.id)
+        if (begun !== undefined) yield* Deferred.await(begun)
+        const { version } = group.session
+        const paymentVersion = group.payment.version
+        const told = yield* standing(group)
+        if (told !== undefined) return told
+        yield* Effect.raceFirst(
+          journal.changed(CheckoutSession.type, group.id, version),
+          journal.changed(Payment.type, group.id, paymentVersion)
+        )
+      }
+    })
+
+  const confirm = (
+    id: string,
+    { by, confirmKey, expectedTotal }: { by: CustomerId; confirmKey: IdempotencyKey; expectedTotal?: Money }
+  ): Effect.Effect<Confirmation, ConfirmRefusal | IdempotencyConflict> =>
+    withGroup(
+      id,
+      Effect.fnUntraced(function* (group) {
+        const session = yield* owned(group, by)
+        const known = outcomeOf(session, confirmKey)
+        if (known !== undefined) return yield* tell(known)
+        if (mayBegin(session.status)) {
+          if (!starting.has(id)) {
+            const begun = Deferred.makeUnsafe<void, ConfirmRefusal | IdempotencyConflict>()
+            starting.set(id, begun)
+            const rate = rates(by).Take({
+              operation: "confirm",
+              limit: limits.confirmRate.limit,
+              windowMs: Duration.toMillis(limits.confirmRate.window)
+            })
+            yield* rate.pipe(
+              Effect.mapError((error) =>
+                error._tag === "LimitReached" ? new RateLimited({ retryAfterMs: error.retryAfterMs }) : error
+              ),
+              Effect.andThen(start(group, session, confirmKey, expectedTotal)),
+              Effect.catchTag("StepConflict", () => Effect.fail(busy)),
+              Effect.onExit((exit) =>
+                Effect.sync(() => {
+                  starting.delete(id)
+                  Deferred.doneUnsafe(begun, Exit.asVoid(exit))
+                })
+              ),
+              Effect.andThen(launch(id, false)),
+              Effect.ignore,
+              Effect.forkIn(scope)
+            )
+          }
+        } else if (session.status === "confirming") {
+          // After the second factor the buyer confirms once more: that is when to ask what came of it.
+          const driven = yield* launch(id, true)
+          if (awaitsAction(group)) yield* Effect.ignore(Fiber.join(driven))
+        } else if (
+          latestOutcome(session) === undefined ||
+          session.status === "abandoned" ||
+          session.status === "expired"
+        ) {
+          return yield* new CheckoutClosed({ status: session.status })
+        }
+        return yield* awaitEnd(group).pipe(
+          Effect.timeoutOrElse({ duration: limits.syncWait, orElse: () => Effect.succeed(pending(group)) })
+        )
+      })
+    )
+
+  placement.serve(Checkout, {
+    Confirm: confirm,
+    ConfirmStatus: (id, { by }: By) =>
+      withGroup(
+        id,
+        Effect.fnUntraced(function* (group) {
+          const session = yield* owned(group, by)
+          if (session.attempt === 0 && !starting.has(id)) {
+            return yield* new IllegalTransition({ status: session.status, command: "ConfirmStatus" })
+          }
+          if (session.status === "confirming" && awaitsAction(group)) {
+            const { epochMilliseconds } = yield* DateTime.now
+            if (epochMilliseconds - (lookedAt.get(id) ?? 0) > Duration.toMillis(limits.actionPollInterval)) {
+              lookedAt.set(id, epochMilliseconds)
+              yield* Effect.ignore(drive(id))
+            }
+          }
+          return (yield* standing(group)) ?? pending(group)
+        })
+      ),
+    PreviewTotals: (id, { by }: By) =>
+      withGroup(
+        id,
+        Effect.fnUntraced(function* (group) {
+          const session = yield* owned(group, by)
+          const cart = yield* carts(session.cartId)
+            .GetCart({ by })
+            .pipe(Effect.mapError((error) => (error._tag === "AccessDenied" ? error : busy)))
+          const { lines, totals } = yield* terms.compute(session, cart.lines, { final: false })
+          return { currency: session.currency, lines, totals }
+        })
+      ),
+    ValidateInventory: (id, { by }: By) =>
+      withGroup(
+        id,
+        Effect.fnUntraced(function* (group) {
+          const session = yield* owned(group, by)
+          const cart = yield* carts(session.cartId)
+            .GetCart({ by })
+            .pipe(Effect.mapError((error) => (error._tag === "AccessDenied" ? error : busy)))
+          const levels = yield* terms.stock(session, cart.lines)
+          return levels.map(({ have, line: { quantity, sku } }) =>
+            have >= quantity
+              ? { _tag: "Available" as const, sku }
+              : { _tag: "Insufficient" as const, sku, wanted: quantity, have }
+          )
+        })
+      ),
+    Steps: (id, { by }: Partial<By>) =>
+      withGroup(
+        id,
+        Effect.fnUntraced(function* (group) {
+          if (by !== undefined) yield* owned(group, by)
+          const rows = yield* store
+            .query(
+              "select attempt, step, outcome, started_at, ended_at from checkout.steps where checkout_id = $1 order by attempt, started_at, ended_at limit 500",
+              [id]
+            )
+            .pipe(Effect.mapError(() => busy))
+          return rows.map((row) => ({
+            attempt: Number(row["attempt"]),
+            step: String(row["step"]),
+            outcome: String(row["outcome"]),
+            startedAt: instant(row["started_at"]),
+            endedAt: instant(row["ended_at"])
+          }))
+        })
+      )
+  })
+
+  return CheckoutFlow.of({ drive })
+})
+
+const instant = (value: unknown) => DateTime.toUtc(DateTime.makeUnsafe(value instanceof Date ? value : String(value)))
+
+export const layer = Layer.effect(CheckoutFlow, make)

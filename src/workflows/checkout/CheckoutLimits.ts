@@ -1,0 +1,20 @@
+import type { Duration } from "effect"
+
+/** How long the checkout's waits may take, and how often things are tried. Sources: REQUIREMENTS H. */
+export interface CheckoutLimits {
+  /** For an authorization from its first call to the answer. N-001. */
+  readonly paymentTimeout: Duration.Duration
+  /** How long a caller waits before hearing `Pending`. N-006. */
+  readonly syncWait: Duration.Duration
+  /** Failed retries before a payment is given up; the first attempt is not a retry. N-011. */
+  readonly captureRetriesMax: number
+  /** Between capture attempts. N-012. */
+  readonly captureBackoff: { readonly base: Duration.Duration; readonly cap: Duration.Duration }
+  /** Tries of one compensating step within the process, and the first pause between them. N-014. */
+  readonly compensationAttempts: number
+  readonly compensationBackoff: Duration.Duration
+  /** Confirmations of one customer within the window. N-034. */
+  readonly confirmRate: { readonly limit: number; readonly window: Duration.Duration }
+  /** The least time between two questions to the provider about a customer's second factor. */
+  readonly actionPollInterval: Duration.Duration
+}

@@ -1,0 +1,540 @@
+/**
+ * The steps of a checkout, each one durable unit over the actors of one id, with its undo beside it. All are safe to repeat: their
+ * commands carry the attempt's keys, so that a step which is found finished gives its first answer.
+ */
+import { Data, DateTime, Effect, Result, Schedule } from "effect"
+import type { IdempotencyConflict, Unavailable } from "../../domain/Refusals.ts"
+import { checkoutIdOf, IdempotencyKey, OrderId, orderNumberOf } from "../../domain/Ids.ts"
+import {
+  type AttemptOutcome,
+  type AttemptTerms,
+  OutOfStock,
+  type PresentCheckout,
+  type Rejection
+} from "../../entities/checkoutSession/CheckoutSession.ts"
+import { checkoutSteps } from "../../entities/checkoutSession/CheckoutSessionTable.ts"
+import type { OrderPaymentStatus, ReasonCode, Terms } from "../../entities/order/Order.ts"
+import type { IntentReference, PresentPayment } from "../../entities/payment/Payment.ts"
+import type { Authorization, Capture, Settlement } from "../../entities/payment/PaymentConversation.ts"
+import { orderPaymentStatus } from "../../entities/payment/PaymentDecider.ts"
+import type { Journal, Transaction } from "../../runtime/Journal.ts"
+import { keepFirst, type Row } from "../../runtime/Table.ts"
+import { cellsOf, type Group } from "./CheckoutActors.ts"
+
+/** What could not be undone after its tries: found by operators, repaired there. REQ-CPN-02, REQ-CPN-04. */
+const failedCompensations = keepFirst({
+  name: "payment.failed_compensations",
+  columns: {
+    id: "text",
+    order_id: "text",
+    operation_type: "text",
+    authorization_id: "text",
+    reservation_ids: "jsonb",
+    customer_id: "text",
+    total_amount: "bigint",
+    currency: "text",
+    reason: "text",
+    error_message: "text",
+    created_at: "timestamptz",
+    updated_at: "timestamptz"
+  }
+})
+
+/** The actors are not where the step thought they were: nothing was written, and the process looks again. */
+export class StepConflict extends Data.TaggedError("StepConflict")<{ readonly refusal: unknown }> {}
+
+type Stepped<A> = Effect.Effect<A, StepConflict | Unavailable | IdempotencyConflict>
+
+/** The attempt under way, or the latest one. */
+export interface Attempt {
+  readonly number: number
+  readonly confirmKey: IdempotencyKey
+}
+
+/** Fails the unit on a refusal. */
+const must = <A, E>(transaction: Transaction, result: Result.Result<A, E>): A =>
+  Result.isSuccess(result) ? result.success : transaction.abort(new StepConflict({ refusal: result.failure }))
+
+const moneyStatus = (payment: PresentPayment): OrderPaymentStatus => orderPaymentStatus[payment.status]
+
+/** The payment as this unit has left it. */
+const paid = (transaction: Transaction, group: Group): PresentPayment => {
+  const state = transaction.state(group.payment)
+  if (state._tag === "Absent") throw new Error("a checkout under way has no payment")
+  return state
+}
+
+const opened = (transaction: Transaction, group: Group): PresentCheckout => {
+  const state = transaction.state(group.session)
+  if (state._tag === "Absent") throw new Error("a checkout under way has no session")
+  return state
+}
+
+export const make = (journal: Journal["Service"]) => {
+  const unit = <A>(
+    group: Group,
+    attempt: Attempt,
+    step: string,
+    options: {
+      readonly stock: boolean
+      readonly body: (transaction: Transaction) => readonly [outcome: string, value: A]
+    }
+  ): Stepped<A> =>
+    Effect.gen(function* () {
+      const startedAt = yield* DateTime.now
+      return yield* journal.unit<A, StepConflict>({
+        cells: cellsOf(group),
+        cause: `checkout ${step}`,
+        ...(options.stock ? { counters: () => skusOf(group) } : {}),
+        body: (transaction) => {
+          const [outcome, value] = options.body(transaction)
+          transaction.write(checkoutSteps, {
+            checkout_id: group.id,
+            attempt: attempt.number,
+            step,
+            outcome,
+            started_at: startedAt,
+            ended_at: transaction.now
+          } satisfies Row)
+          return value
+        }
+      })
+    }).pipe(Effect.withSpan(`checkout.${step}`, { attributes: { checkoutId: group.id } }))
+
+  const end = (transaction: Transaction, group: Group, { confirmKey, number }: Attempt, outcome: AttemptOutcome) =>
+    transaction.execute(group.session, `end:${number}`, { _tag: "End", attempt: number, confirmKey, outcome })
+
+  const release = (transaction: Transaction, group: Group, attempt: Attempt) => {
+    if (transaction.state(group.reservation)._tag === "Active") {
+      must(transaction, transaction.execute(group.reservation, `release:${attempt.number}`, { _tag: "Release" }))
+    }
+  }
+
+  return {
+    /** Claims all lines or none, and makes the intent to charge durable. Undone by `reject`. */
+    reserve: (
+      group: Group,
+      attempt: Attempt,
+      session: PresentCheckout,
+      terms: AttemptTerms
+    ): Stepped<AttemptOutcome | undefined> => {
+      const { number } = attempt
+      const skus = terms.lines.map(({ sku }) => sku)
+      return Effect.gen(function* () {
+        const startedAt = yield* DateTime.now
+        return yield* journal.unit<AttemptOutcome | undefined, StepConflict>({
+          cells: cellsOf(group),
+          cause: "checkout reserve",
+          counters: () => skus,
+          body: (transaction) => {
+            const begun = transaction.execute(group.session, `begin:${number}`, {
+              _tag: "Begin",
+              attempt: number,
+              confirmKey: attempt.confirmKey,
+              terms
+            })
+            must(transaction, begun)
+            const reserved = must(
+              transaction,
+              transaction.execute(group.reservation, `reserve:${number}`, {
+                _tag: "Reserve",
+                attempt: number,
+                lines: terms.lines.map(({ quantity, sku }) => ({ sku, quantity }))
+              })
+            )
+            const refused = reserved._tag === "Refused" ? reserved.shortages : undefined
+            transaction.write(checkoutSteps, {
+              checkout_id: group.id,
+              attempt: number,
+              step: "reserve",
+              outcome: refused === undefined ? "reserved" : "out_of_stock",
+              started_at: startedAt,
+              ended_at: transaction.now
+            })
+            if (refused !== undefined) {
+              const outcome: AttemptOutcome = { _tag: "Rejected", rejection: new OutOfStock({ lines: refused }) }
+              must(transaction, end(transaction, group, attempt, outcome))
+              return outcome
+            }
+            must(
+              transaction,
+              transaction.execute(group.payment, `begin:${number}`, {
+                _tag: "Begin",
+                attempt: number,
+                customerId: session.owner,
+                amount: terms.totals.total,
+                currency: session.currency
+              })
+            )
+            return undefined
+          }
+        })
+      }).pipe(Effect.withSpan("stock.reserve", { attributes: { checkoutId: group.id } }))
+    },
+
+    /** A refusal before anything was claimed: prices, products, address. */
+    refuse: (group: Group, attempt: Attempt, rejection: Rejection) =>
+      unit(group, attempt, "validate", {
+        stock: false,
+        body: (transaction) => {
+          must(transaction, end(transaction, group, attempt, { _tag: "Rejected", rejection }))
+          return [rejection._tag, undefined]
+        }
+      }),
+
+    /** The provider knows the charge: from here on an unknown outcome can be looked up at any age. */
+    intent: (group: Group, attempt: Attempt, intent: IntentReference) =>
+      unit(group, attempt, "intent", {
+        stock: false,
+        body: (transaction) => {
+          must(
+            transaction,
+            transaction.execute(group.payment, `intent:${attempt.number}`, { _tag: "IntentCreated", intent })
+          )
+          return ["created", undefined]
+        }
+      }),
+
+    actionRequired: (group: Group, attempt: Attempt) =>
+      unit(group, attempt, "action", {
+        stock: false,
+        body: (transaction) => {
+          must(transaction, transaction.execute(group.payment, `action:${attempt.number}`, { _tag: "ActionRequired" }))
+          return ["requires_action", undefined]
+        }
+      }),
+
+    /** Places the pending order and makes the intent to capture durable, behind a claim that outlives all retries. */
+    place: (
+      group: Group,
+      attempt: Attempt,
+      authorization: Extract<Authorization, { readonly _tag: "Authorized" }> | undefined
+    ) =>
+      unit(group, attempt, "place", {
+        stock: false,
+        body: (transaction) => {
+          const { number } = attempt
+          const session = opened(transaction, group)
+          if (authorization !== undefined) {
+            must(
+              transaction,
+              transaction.execute(group.payment, `authorized:${number}`, {
+                _tag: "Authorized",
+                amount: authorization.amount,
+                ...(authorization.holdUntil === undefined ? {} : { holdUntil: authorization.holdUntil })
+              })
+            )
+          }
+          must(transaction, transaction.execute(group.reservation, `extend:${number}`, { _tag: "Extend" }))
+          if (paid(transaction, group).saga !== "none") {
+            must(transaction, transaction.execute(group.payment, `capture:${number}`, { _tag: "StartCapture" }))
+          }
+          must(
+            transaction,
+            transaction.execute(group.order, "place", {
+              _tag: "Place",
+              terms: orderTerms(group.id, number, session),
+              paymentStatus: moneyStatus(paid(transaction, group))
+            })
+          )
+          return ["placed", undefined]
+        }
+      }),
+
+    /** Another capture attempt is about to be made. */
+    captureAgain: (group: Group, attempt: Attempt, retry: number) =>
+      unit(group, attempt, `capture_retry_${retry}`, {
+        stock: false,
+        body: (transaction) => {
+          must(
+            transaction,
+            transaction.execute(group.payment, `capture:${attempt.number}:${retry}`, { _tag: "StartCapture" })
+          )
+          return ["started", undefined]
+        }
+      }),
+
+    captureFailed: (
+      group: Group,
+      attempt: Attempt,
+      retry: number,
+      failure: Extract<Capture, { readonly _tag: "Failed" }>,
+      also: (transaction: Transaction) => void
+    ) =>
+      unit(group, attempt, retry === 0 ? "capture" : `capture_failed_${retry}`, {
+        stock: false,
+        body: (transaction) => {
+          const { answered, code, definite } = failure
+          must(
+            transaction,
+            transaction.execute(group.payment, `capture-failed:${attempt.number}:${retry}`, {
+              _tag: "CaptureFailed",
+              code,
+              definite,
+              answered,
+              retry: retry > 0
+            })
+          )
+          also(transaction)
+          return [code, undefined]
+        }
+      }),
+
+    /** Money taken, stock bound, order confirmed, cart told: together. `false` when the claim on the stock was gone. */
+    finish: (group: Group, attempt: Attempt, captured: bigint | undefined): Stepped<boolean> =>
+      unit(group, attempt, "confirm", {
+        stock: true,
+        body: (transaction) => {
+          const { number } = attempt
+          if (captured !== undefined) {
+            must(
+              transaction,
+              transaction.execute(group.payment, `captured:${number}`, { _tag: "Captured", amount: captured })
+            )
+          }
+          const payment = paid(transaction, group)
+          const committed = transaction.execute(group.reservation, `commit:${number}`, { _tag: "Commit" })
+          if (Result.isFailure(committed)) {
+            must(
+              transaction,
+              transaction.execute(group.order, `money:${number}:captured`, {
+                _tag: "PaymentMoved",
+                paymentStatus: moneyStatus(payment)
+              })
+            )
+            return ["stock_gone", false]
+          }
+          // Nothing to pay is paid for.
+          const status: OrderPaymentStatus = payment.amount === 0n ? "completed" : moneyStatus(payment)
+          must(
+            transaction,
+            transaction.execute(group.order, `confirm:${number}`, { _tag: "Confirm", paymentStatus: status })
+          )
+          const orderId = OrderId.make(group.id)
+          const total = { amount: payment.amount, currency: payment.currency }
+          must(
+            transaction,
+            end(transaction, group, attempt, { _tag: "Confirmed", orderId, number: orderNumberOf(orderId), total })
+          )
+          return ["confirmed", true]
+        }
+      }),
+
+    /** Undoes `reserve` before an order was placed: the claim is given back, and the payment closed with `payment`. */
+    reject: (
+      group: Group,
+      attempt: Attempt,
+      rejection: Rejection,
+      payment:
+        | { readonly _tag: "Declined"; readonly code: string }
+        | { readonly _tag: "Unknown" }
+        | { readonly _tag: "Voided" }
+    ) =>
+      unit(group, attempt, "reject", {
+        stock: true,
+        body: (transaction) => {
+          const { number } = attempt
+          switch (payment._tag) {
+            case "Declined":
+              must(
+                transaction,
+                transaction.execute(group.payment, `declined:${number}`, { _tag: "Declined", code: payment.code })
+              )
+              break
+            case "Unknown":
+              must(
+                transaction,
+                transaction.execute(group.payment, `unknown:${number}:0`, { _tag: "AuthorizationUnknown" })
+              )
+              break
+            case "Voided":
+              must(transaction, transaction.execute(group.payment, `voided:${number}`, { _tag: "Voided" }))
+              break
+          }
+          release(transaction, group, attempt)
+          must(transaction, end(transaction, group, attempt, { _tag: "Rejected", rejection }))
+          return [rejection._tag, undefined]
+        }
+      }),
+
+    /** What became of an authorization whose outcome was unknown. */
+    resolved: (group: Group, attempt: Attempt, settlement: Settlement) =>
+      journal.unit<void, StepConflict>({
+        cells: cellsOf(group),
+        cause: "checkout resolve",
+        body: (transaction) => {
+          const { number } = attempt
+          const payment = paid(transaction, group)
+          if (payment.attempt !== number || payment.saga !== "none") return
+          if (settlement._tag === "Voided") {
+            must(transaction, transaction.execute(group.payment, `voided:${number}`, { _tag: "Voided" }))
+          } else {
+            must(
+              transaction,
+              transaction.execute(group.payment, `unknown:${number}:${payment.resolutions}`, {
+                _tag: "AuthorizationUnknown"
+              })
+            )
+          }
+        }
+      }),
+
+    /** Compensation, money: nothing is held or taken any more, or an operator has to see to it. */
+    settled: (group: Group, attempt: Attempt, settlement: Settlement, reason: ReasonCode) =>
+      unit(group, attempt, "settle", {
+        stock: false,
+        body: (transaction) => {
+          const { number } = attempt
+          let payment = paid(transaction, group)
+          if (settlement._tag === "Voided" && payment.saga !== "voided") {
+            must(transaction, transaction.execute(group.payment, `voided:${number}`, { _tag: "Voided" }))
+          }
+          if (settlement._tag === "Refunded") {
+            if (payment.saga !== "captured" && payment.saga !== "refunded") {
+              must(
+                transaction,
+                transaction.execute(group.payment, `captured:${number}`, {
+                  _tag: "Captured",
+                  amount: settlement.captured
+                })
+              )
+              payment = paid(transaction, group)
+            }
+            const owed = payment.captured - payment.refunded
+            if (owed > 0n) {
+              must(
+                transaction,
+                transaction.execute(group.payment, `refunded:${number}`, { _tag: "Refunded", amount: owed })
+              )
+            }
+          }
+          if (settlement._tag === "Unsettled") {
+            record(
+              transaction,
+              group,
+              attempt,
+              payment.saga === "captured" ? "refund" : "void_authorization",
+              reason,
+              settlement.error
+            )
+          }
+          return [settlement._tag, undefined]
+        }
+      }),
+
+    /** Compensation, stock: claimed units are released, committed ones reversed. */
+    restocked: (group: Group, attempt: Attempt) =>
+      unit(group, attempt, "restock", {
+        stock: true,
+        body: (transaction) => {
+          const state = transaction.state(group.reservation)
+          if (state._tag === "Fulfilled") {
+            must(transaction, transaction.execute(group.reservation, `reverse:${attempt.number}`, { _tag: "Reverse" }))
+          }
+          release(transaction, group, attempt)
+          return ["released", undefined]
+        }
+      }),
+
+    /** The stock could not be given back: left to an operator, and the compensation goes on. */
+    restockFailed: (group: Group, attempt: Attempt, reason: ReasonCode, error: string) =>
+      unit(group, attempt, "restock", {
+        stock: false,
+        body: (transaction) => {
+          record(transaction, group, attempt, "release_reservations", reason, error)
+          return ["failed", undefined]
+        }
+      }),
+
+    /** Compensation, end: the order says why, the checkout is closed, the cart is free again. */
+    compensated: (group: Group, attempt: Attempt, reason: ReasonCode) =>
+      unit(group, attempt, "cancel", {
+        stock: false,
+        body: (transaction) => {
+          const payment = paid(transaction, group)
+          const settlementOpen = payment.saga !== "voided" && payment.saga !== "refunded" && payment.amount > 0n
+          const status: OrderPaymentStatus =
+            settlementOpen && payment.saga !== "captured" ? "authorized" : moneyStatus(payment)
+          const order = transaction.state(group.order)
+          if (order._tag === "Placed" && order.status === "pending") {
+            const ended = { reason, paymentStatus: status, settlementOpen }
+            must(
+              transaction,
+              transaction.execute(
+                group.order,
+                `end:${attempt.number}`,
+                reason === "stock_confirmation_failed" ? { _tag: "Fail", ...ended } : { _tag: "Cancel", ...ended }
+              )
+            )
+          }
+          if (opened(transaction, group).status === "confirming") {
+            must(
+              transaction,
+              end(transaction, group, attempt, { _tag: "Compensated", orderId: OrderId.make(group.id), reason })
+            )
+          }
+          return [reason, undefined]
+        }
+      })
+  }
+}
+
+export type CheckoutSteps = ReturnType<typeof make>
+
+/** The journal being away is waited out: the node which loses the order stops waiting. */
+export const untilDurable = Schedule.min([Schedule.exponential("50 millis", 2), Schedule.spaced("5 seconds")]).pipe(
+  Schedule.jittered
+)
+
+/** The attempt which the session is at, with the key it was confirmed with. */
+export const attemptOf = (session: PresentCheckout): Attempt => {
+  const latest = session.attempts.at(-1)
+  return { number: session.attempt, confirmKey: latest?.key ?? IdempotencyKey.make(`attempt:${session.attempt}`) }
+}
+
+const skusOf = ({ reservation: { state } }: Group): ReadonlyArray<string> =>
+  state._tag === "Active" || state._tag === "Fulfilled" ? state.lines.map(({ sku }) => sku) : []
+
+const orderTerms = (id: string, attempt: number, session: PresentCheckout): Terms => {
+  const { currency, owner, shippingAddress, shippingMethod, terms } = session
+  if (terms === undefined) throw new Error("an order is placed from the terms of its attempt")
+  return {
+    checkoutId: checkoutIdOf(OrderId.make(id)),
+    attempt,
+    customerId: owner,
+    currency,
+    lines: terms.lines,
+    totals: terms.totals,
+    ...(shippingAddress === undefined ? {} : { shippingAddress }),
+    shippingMethod
+  }
+}
+
+const record = (
+  transaction: Transaction,
+  group: Group,
+  attempt: Attempt,
+  operation: "void_authorization" | "release_reservations" | "refund",
+  reason: string,
+  error: string
+) => {
+  const payment = paid(transaction, group)
+  const reservation = transaction.state(group.reservation)
+  transaction.write(failedCompensations, {
+    id: `${operation}:${group.id}:${attempt.number}`,
+    order_id: group.id,
+    operation_type: operation,
+    authorization_id: payment.intent,
+    reservation_ids:
+      operation === "release_reservations" && reservation._tag !== "Absent" && reservation._tag !== "Refused"
+        ? reservation.lines.map(({ id }) => id)
+        : [],
+    customer_id: payment.customerId,
+    total_amount: payment.amount,
+    currency: payment.currency,
+    reason,
+    error_message: error,
+    created_at: transaction.now,
+    updated_at: transaction.now
+  })
+}

@@ -1,0 +1,82 @@
+/**
+ * A process which confirms one checkout and dies by SIGKILL at its n-th boundary: before or after a write of the journal, before or after
+ * a call to the provider. Started by the crash test; its arguments come as JSON.
+ */
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import { Effect, Layer, Redacted } from "effect"
+import { IdempotencyKey } from "../../src/domain/Ids.ts"
+import { PaymentGateway } from "../../src/gateways/PaymentGateway.ts"
+import * as StripeGateway from "../../src/gateways/StripeGateway.ts"
+import * as Shop from "../fixtures/Shop.ts"
+
+export interface Arguments {
+  readonly databaseUrl: string
+  readonly sandboxPort: number
+  readonly checkoutId: string
+  readonly cartId: string
+  readonly customer: string
+  readonly confirmKey: string
+  readonly card: string
+  /** The boundary to die at, from 1; with 0 it lives, and prints how many there were. */
+  readonly dieAt: number
+}
+
+const { card, cartId, checkoutId, confirmKey, customer, databaseUrl, dieAt, sandboxPort }: Arguments = JSON.parse(
+  process.argv[2]!
+)
+
+let counting = false
+let met = 0
+const boundary = Effect.sync(() => {
+  if (!counting) return
+  met++
+  if (met === dieAt) process.kill(process.pid, "SIGKILL")
+})
+
+const between = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.andThen(boundary, Effect.ensuring(effect, boundary))
+
+const crashingGateway = Layer.effect(
+  PaymentGateway,
+  Effect.map(PaymentGateway, (gateway) =>
+    PaymentGateway.of({
+      ...gateway,
+      createIntent: (request) => between(gateway.createIntent(request)),
+      confirmIntent: (request) => between(gateway.confirmIntent(request)),
+      capture: (request) => between(gateway.capture(request)),
+      void: (request) => between(gateway.void(request)),
+      refund: (request) => between(gateway.refund(request))
+    })
+  )
+).pipe(
+  Layer.provide(
+    StripeGateway.layer({
+      secretKey: Redacted.make("sk_test_crash"),
+      host: "127.0.0.1",
+      port: sandboxPort,
+      protocol: "http",
+      limits: Shop.gatewayLimits(Shop.quickLimits)
+    })
+  )
+)
+
+const shop = Shop.shopOn(Redacted.make(databaseUrl), Shop.quickLimits, {
+  aroundStore: (store) => ({ ...store, transact: (keys, body) => between(store.transact(keys, body)) })
+}).pipe(Layer.provide(crashingGateway))
+
+NodeRuntime.runMain(
+  Effect.gen(function* () {
+    const { cart, by, confirm } = yield* Shop.prepare({ lines: { tea: 2, cup: 1 }, card, cartId, checkoutId, customer })
+    counting = true
+    yield* Effect.ignore(confirm(IdempotencyKey.make(confirmKey)))
+    // The cart hears of the end a moment later: that belongs to it.
+    for (let tries = 0; tries < 100; tries++) {
+      const { status } = yield* cart.GetCart({ by })
+      if (status !== "locked") break
+      yield* Effect.sleep("20 millis")
+    }
+    yield* Effect.sleep("300 millis")
+    process.stdout.write(`boundaries=${met}\n`)
+    process.exit(0)
+  }).pipe(Effect.provide(shop), Effect.orDie)
+)

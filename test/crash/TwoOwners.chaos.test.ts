@@ -1,0 +1,73 @@
+import * as PgClient from "@effect/sql-pg/PgClient"
+import { assert, describe, it } from "@effect/vitest"
+import { Context, Effect, Layer, Result, Schedule } from "effect"
+import { SqlClient } from "effect/sql/SqlClient"
+import { migrate } from "../../src/migrations/Migrations.ts"
+import { Placement } from "../../src/runtime/Placement.ts"
+import { PaymentProvider } from "../../src/sandbox/PaymentProvider.ts"
+import { Checkout } from "../../src/workflows/checkout/Checkout.ts"
+import { freshDatabase } from "../fixtures/Postgres.ts"
+import * as Shop from "../fixtures/Shop.ts"
+
+describe("given two nodes which both believe to own everything", () => {
+  it.live(
+    "when the same checkouts are confirmed on both at once, then each is ordered, authorized and captured once (REQ-GEN-10)",
+    () =>
+      Effect.gen(function* () {
+        const url = yield* freshDatabase
+        yield* migrate.pipe(Effect.provide(PgClient.layer({ url })))
+        yield* Effect.gen(function* () {
+          // Each has a cluster of its own: nothing but the database and the provider's keys stands between them.
+          const one = yield* Layer.build(Layer.fresh(Shop.shopOn(url)))
+          const other = yield* Layer.build(Layer.fresh(Shop.shopOn(url)))
+          yield* Effect.gen(function* () {
+            yield* Shop.stock([{ sku: "tea", price: 1250n, onHand: { berlin: 20, lyon: 10 } }])
+            const buyers = yield* Effect.forEach(
+              Array.from({ length: 40 }),
+              () => Shop.prepare({ lines: { tea: 1 } }),
+              {
+                concurrency: 5
+              }
+            )
+            const confirmOn = (node: typeof one, { by, checkoutId }: (typeof buyers)[number]) => {
+              const checkout = Context.get(node, Placement).client(Checkout, { timeout: Shop.patience })(checkoutId)
+              const confirmKey = Shop.key()
+              return checkout.Confirm({ by, confirmKey }).pipe(
+                Effect.retry({
+                  schedule: Schedule.max([Schedule.spaced("100 millis"), Schedule.recurs(200)]),
+                  while: ({ _tag }) => _tag === "Unavailable" || _tag === "CartLocked"
+                }),
+                Effect.result
+              )
+            }
+            const results = yield* Effect.forEach(
+              buyers,
+              (buyer) => Effect.all([confirmOn(one, buyer), confirmOn(other, buyer)], { concurrency: 2 }),
+              { concurrency: 10 }
+            )
+            const { ledger } = yield* PaymentProvider
+            const sql = yield* SqlClient
+            let confirmed = 0
+            for (const [index, { checkoutId }] of buyers.entries()) {
+              const [session] = yield* sql<{
+                status: string
+              }>`select status from checkout.sessions where id = ${checkoutId}`
+              const isConfirmed = session!.status === "confirmed"
+              if (isConfirmed) confirmed++
+              const entries = ledger.ofCheckout(checkoutId)
+              const times = (what: "authorized" | "captured" | "voided") =>
+                entries.reduce((sum, entry) => sum + entry[what].times, 0)
+              assert.strictEqual(times("captured"), isConfirmed ? 1 : 0)
+              assert.strictEqual(times("authorized") - times("voided"), isConfirmed ? 1 : 0)
+              for (const result of results[index]!) {
+                if (Result.isSuccess(result)) assert.strictEqual(result.success._tag === "Confirmed", isConfirmed)
+              }
+            }
+            assert.strictEqual(confirmed, 30)
+            assert.deepStrictEqual(yield* Shop.violations, [])
+          }).pipe(Effect.provide(one))
+        }).pipe(Effect.provide(Shop.gateway()))
+      }).pipe(Effect.scoped),
+    120_000
+  )
+})
