@@ -5,6 +5,7 @@ import { CustomerId } from "../../src/domain/Ids.ts"
 import { Currency } from "../../src/domain/Money.ts"
 import { PaymentMethodToken } from "../../src/entities/checkoutSession/CheckoutSession.ts"
 import { PaymentProvider } from "../../src/sandbox/PaymentProvider.ts"
+import { eventually } from "../fixtures/Eventually.ts"
 import * as Shop from "../fixtures/Shop.ts"
 
 /** What the provider says really happened to a checkout's money, over all its intents. */
@@ -33,21 +34,6 @@ const includes = (value: object | undefined, expected: object) => assert.deepInc
 const settled = Effect.gen(function* () {
   assert.deepStrictEqual(yield* Shop.violations, [])
 })
-
-/** Polls until `check` holds, and shows what it was when the time is over. */
-const eventually = <A, E, R>(read: Effect.Effect<A, E, R>, check: (value: A) => boolean): Effect.Effect<A, E, R> =>
-  Effect.gen(function* () {
-    for (let tries = 0; tries < 200; tries++) {
-      const value = yield* read
-      if (check(value)) return value
-      yield* Effect.sleep("50 millis")
-    }
-    const value = yield* read
-    assert.fail(
-      `still ${JSON.stringify(value, (_, inner: unknown) => (typeof inner === "bigint" ? inner.toString() : inner))}`
-    )
-    return value
-  })
 
 const ended = (checkoutId: string) =>
   eventually(
