@@ -40,6 +40,11 @@ export class Actors extends Context.Service<
       definitions: Ds,
       id: string
     ) => Effect.Effect<{ readonly [K in keyof Ds]: Cell<Ds[K]> }, Unavailable>
+    /** Actors which only their own process makes, before it has: see `Journal.absent`. */
+    readonly absent: <const Ds extends ReadonlyArray<AnyDefinition>>(
+      definitions: Ds,
+      id: string
+    ) => { readonly [K in keyof Ds]: Cell<Ds[K]> }
   }
 >()("cartwright/runtime/Actors") {}
 
@@ -113,7 +118,8 @@ export const make = Effect.gen(function* () {
   return Actors.of({
     host: host as unknown as Actors["Service"]["host"],
     cell,
-    cells: (definitions, id) => journal.cells(definitions, id, placement.bucketOf(id))
+    cells: (definitions, id) => journal.cells(definitions, id, placement.bucketOf(id)),
+    absent: (definitions, id) => journal.absent(definitions, id, placement.bucketOf(id))
   })
 })
 

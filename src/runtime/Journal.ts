@@ -158,6 +158,15 @@ export class Journal extends Context.Service<
       id: string,
       bucket: number
     ) => Effect.Effect<{ readonly [K in keyof Ds]: Cell<Ds[K]> }, Unavailable>
+    /**
+     * The same for actors which cannot exist yet, since only their process could have made them: nothing is read. Should somebody have
+     * made one all the same, the first write meets it, and is decided again on what is there.
+     */
+    readonly absent: <const Ds extends ReadonlyArray<AnyDefinition>>(
+      definitions: Ds,
+      id: string,
+      bucket: number
+    ) => { readonly [K in keyof Ds]: Cell<Ds[K]> }
     /** Forgets the actors of buckets which another node owns now. */
     readonly release: (buckets: ReadonlySet<number>) => Effect.Effect<void>
     /** Resolves when the actor is at a version above `version`; never fails, so bound the wait. */
@@ -560,6 +569,13 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
     return found as never
   })
 
+  const absent: Journal["Service"]["absent"] = (definitions, id, bucket) =>
+    definitions.map((definition) => {
+      const cell = resident(definition, id, bucket)
+      cell.loaded = true
+      return cell
+    }) as never
+
   /** The state right after an earlier command: folded from the history, since replies are not stored twice. */
   const stateAt = Effect.fnUntraced(function* (cell: Cell, seq: number) {
     if (seq === cell.version) return cell.state
@@ -606,6 +622,7 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
     command,
     cell: (definition, id, bucket) => Effect.map(cells([definition], id, bucket), ([cell]) => cell as never),
     cells,
+    absent,
     release: (buckets) =>
       Effect.sync(() => {
         for (const [address, cell] of directory) if (buckets.has(cell.bucket)) directory.delete(address)

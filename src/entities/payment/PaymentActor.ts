@@ -25,7 +25,7 @@ export const make = (limits: PaymentLimits): PaymentDefinition => ({
   timers: (state) => {
     if (state._tag === "Absent") return {}
     if (state.saga === "none" && state.nextAttemptAt !== undefined) {
-      return { [resolveTimer]: { dueAt: state.nextAttemptAt } }
+      return { [resolveTimer]: { dueAt: state.nextAttemptAt, urgent: true } }
     }
     if (state.saga === "none" && state.actionUntil !== undefined && state.status === "processing") {
       return { [actionTimer]: { dueAt: state.actionUntil } }

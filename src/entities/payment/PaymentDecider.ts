@@ -102,6 +102,13 @@ export const decide =
       if (state._tag === "Present" && state.attempt === command.attempt) return Result.succeed([])
       if (!isClosed(state)) return conflict(state, command)
       const { amount, attempt, currency, customerId } = command
+      // An earlier attempt's keys are used up at the provider; whose payment it is, and in what currency, never changes.
+      if (
+        state._tag === "Present" &&
+        (attempt < state.attempt || customerId !== state.customerId || currency !== state.currency)
+      ) {
+        return conflict(state, command)
+      }
       return Result.succeed([{ _tag: "Begun", attempt, customerId, amount, currency }])
     }
     if (state._tag === "Absent") return conflict(state, command)

@@ -30,17 +30,16 @@ export interface Group {
   readonly order: Cell<OrderDefinition>
 }
 
+/** The session is read when it is not in memory; the others only once an attempt can have made them. */
 export const groupOf =
   (actors: Actors["Service"], definitions: CheckoutActors["Service"]) =>
   (id: string): Effect.Effect<Group, Unavailable> => {
-    const { order, payment, reservation, session } = definitions
-    return Effect.map(actors.cells([session, reservation, payment, order], id), ([a, b, c, d]) => ({
-      id,
-      session: a,
-      reservation: b,
-      payment: c,
-      order: d
-    }))
+    const others = [definitions.reservation, definitions.payment, definitions.order] as const
+    return Effect.flatMap(actors.cell(definitions.session, id), (session) => {
+      const untried = session.state._tag === "Absent" || session.state.attempt === 0
+      const made = untried ? Effect.succeed(actors.absent(others, id)) : actors.cells(others, id)
+      return Effect.map(made, ([reservation, payment, order]) => ({ id, session, reservation, payment, order }))
+    })
   }
 
 export const cellsOf = ({ order, payment, reservation, session }: Group): ReadonlyArray<Cell> => [

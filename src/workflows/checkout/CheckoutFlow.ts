@@ -19,7 +19,7 @@ import {
 } from "effect"
 import { WorkflowEngine } from "effect/workflow"
 import { Promotions } from "../../catalog/Promotions.ts"
-import { checkoutIdOf, type CustomerId, IdempotencyKey as Key, type IdempotencyKey, OrderId } from "../../domain/Ids.ts"
+import { checkoutIdOf, CustomerId, IdempotencyKey as Key, type IdempotencyKey, OrderId } from "../../domain/Ids.ts"
 import type { Money } from "../../domain/Money.ts"
 import {
   AccessDenied,
@@ -244,11 +244,18 @@ export const make = Effect.gen(function* () {
   const reject = (group: Group, attempt: Attempt, rejection: Rejection, payment: Parameters<typeof steps.reject>[3]) =>
     Effect.andThen(releasePromotion(group, attempt), steps.reject(group, attempt, rejection, payment))
 
-  const authorized = Effect.fnUntraced(function* (
+  const authorized: (
     group: Group,
     attempt: Attempt,
     authorization: Conversation.Authorization
-  ): Effect.fn.Return<"goOn" | "wait", Fault> {
+  ) => Effect.Effect<"goOn" | "wait", Fault> = Effect.fnUntraced(function* (group, attempt, authorization) {
+    const { state: asked } = group.payment
+    if (authorization._tag === "Authorized" && asked._tag === "Present" && authorization.amount !== asked.amount) {
+      yield* Effect.logError("A hold is not for the amount that was asked for; it is given back", {
+        checkoutId: group.id
+      })
+      return yield* authorized(group, attempt, { _tag: "Unknown" })
+    }
     switch (authorization._tag) {
       case "Authorized":
         yield* steps.place(group, attempt, authorization)
@@ -395,6 +402,27 @@ export const make = Effect.gen(function* () {
 
   const drive = (id: string): Effect.Effect<void, Unavailable> => Effect.flatMap(launch(id, true), Fiber.join)
 
+  const awaitsAction = ({ payment: { state } }: Group): boolean =>
+    state._tag === "Present" &&
+    state.actionUntil !== undefined &&
+    state.saga === "none" &&
+    state.status === "processing"
+
+  /** Whether it is time to ask the provider about a customer who is awaited. */
+  const mayAsk = (id: string, group: Group): Effect.Effect<boolean> =>
+    Effect.map(DateTime.now, ({ epochMilliseconds: now }) => {
+      if (!awaitsAction(group)) return true
+      const interval = Duration.toMillis(limits.actionPollInterval)
+      if (now - (lookedAt.get(id) ?? 0) < interval) return false
+      for (const [other, at] of lookedAt) {
+        if (now - at < interval) break
+        lookedAt.delete(other)
+      }
+      lookedAt.delete(id)
+      lookedAt.set(id, now)
+      return true
+    })
+
   // --- What is left of an attempt ---
 
   /** Gives back what an authorization of unknown outcome may hold. Repeated by a durable timer until the provider has said so. */
@@ -453,21 +481,25 @@ export const make = Effect.gen(function* () {
   const lockHeld = (cartId: string): Effect.Effect<void, unknown> =>
     Effect.gen(function* () {
       const [row] = yield* store.query(
-        "select checkout_id, attempt from checkout.carts where id = $1 and status = 'locked'",
+        "select checkout_id, attempt, owner from checkout.carts where id = $1 and status = 'locked'",
         [cartId]
       )
       if (row === undefined) return
       const id = String(row["checkout_id"])
       const attempt = Number(row["attempt"])
-      const view = yield* sessions(id)
-        .AbortAttempt({ key: Key.make(`abort:${id}:${attempt}`), attempt })
-        .pipe(Effect.catchTag("AccessDenied", () => Effect.succeed(undefined)))
-      // Confirming: it will tell the cart when it has ended.
-      if (view?.status === "confirming") return
+      const session = sessions(id)
+      const { attempt: begun, status } = yield* session.GetCheckout({ by: CustomerId.make(String(row["owner"])) })
+      // Under way: it will tell the cart when it has ended.
+      if (begun >= attempt && status === "confirming") return
+      if (begun < attempt) yield* session.AbortAttempt({ key: Key.make(`abort:${randomUUID()}`), attempt })
       yield* unlock(cartId, id, attempt)
     })
 
-  timers.onDue(CheckoutSession.type, (id) => drive(id), watchdogTimer)
+  /** While a customer is awaited the provider is not asked at every look. */
+  const watched = (id: string): Effect.Effect<void, Unavailable> =>
+    withGroup(id, (group) => Effect.flatMap(mayAsk(id, group), (may) => (may ? drive(id) : Effect.void)))
+
+  timers.onDue(CheckoutSession.type, (id) => watched(id), watchdogTimer)
   timers.onDue(Payment.type, (id) => drive(id), actionTimer)
   timers.onDue(Payment.type, (id) => resolve(id), resolveTimer)
   timers.onDue(Payment.type, (id) => holdExpired(id), holdTimer)
@@ -499,12 +531,6 @@ export const make = Effect.gen(function* () {
     const { state } = group.session
     return state._tag === "Absent" || state.owner !== by ? Effect.fail(new AccessDenied()) : Effect.succeed(state)
   }
-
-  const awaitsAction = ({ payment: { state } }: Group): boolean =>
-    state._tag === "Present" &&
-    state.actionUntil !== undefined &&
-    state.saga === "none" &&
-    state.status === "processing"
 
   /** How a confirmation under way stands; undefined while there is nothing to tell yet. */
   const standing = (group: Group): Effect.Effect<Confirmation | undefined, ConfirmRefusal> => {
@@ -617,12 +643,8 @@ export const make = Effect.gen(function* () {
           if (session.attempt === 0 && !starting.has(id)) {
             return yield* new IllegalTransition({ status: session.status, command: "ConfirmStatus" })
           }
-          if (session.status === "confirming" && awaitsAction(group)) {
-            const { epochMilliseconds } = yield* DateTime.now
-            if (epochMilliseconds - (lookedAt.get(id) ?? 0) > Duration.toMillis(limits.actionPollInterval)) {
-              lookedAt.set(id, epochMilliseconds)
-              yield* Effect.ignore(drive(id))
-            }
+          if (session.status === "confirming" && awaitsAction(group) && (yield* mayAsk(id, group))) {
+            yield* Effect.ignore(drive(id))
           }
           return (yield* standing(group)) ?? pending(group)
         })

@@ -20,6 +20,7 @@ import { orderPaymentStatus } from "../../entities/payment/PaymentDecider.ts"
 import type { Journal, Transaction } from "../../runtime/Journal.ts"
 import { keepFirst, type Row } from "../../runtime/Table.ts"
 import { cellsOf, type Group } from "./CheckoutActors.ts"
+import { observed } from "./CheckoutMetrics.ts"
 
 /** What could not be undone after its tries: found by operators, repaired there. REQ-CPN-02, REQ-CPN-04. */
 const failedCompensations = keepFirst({
@@ -99,7 +100,10 @@ export const make = (journal: Journal["Service"]) => {
           return value
         }
       })
-    }).pipe(Effect.withSpan(`checkout.${step}`, { attributes: { checkoutId: group.id } }))
+    }).pipe(
+      (made) => observed(group, made),
+      Effect.withSpan(`checkout.${step}`, { attributes: { checkoutId: group.id } })
+    )
 
   const end = (transaction: Transaction, group: Group, { confirmKey, number }: Attempt, outcome: AttemptOutcome) =>
     transaction.execute(group.session, `end:${number}`, { _tag: "End", attempt: number, confirmKey, outcome })
@@ -169,7 +173,10 @@ export const make = (journal: Journal["Service"]) => {
             return undefined
           }
         })
-      }).pipe(Effect.withSpan("stock.reserve", { attributes: { checkoutId: group.id } }))
+      }).pipe(
+        (made) => observed(group, made),
+        Effect.withSpan("stock.reserve", { attributes: { checkoutId: group.id } })
+      )
     },
 
     /** A refusal before anything was claimed: prices, products, address. */
