@@ -1,8 +1,14 @@
 /** Postal addresses, checked per country before anything is quoted for them. REQ-CHK-08, REQ-CUS-02. */
 import { Schema } from "effect"
 
+/** Text without control characters and halves of surrogate pairs: `jsonb` has no place for all of them. */
 const line = (maximum: number) =>
-  Schema.String.check(Schema.isTrimmed(), Schema.isMinLength(1), Schema.isMaxLength(maximum))
+  Schema.String.check(
+    Schema.isTrimmed(),
+    Schema.isMinLength(1),
+    Schema.isMaxLength(maximum),
+    Schema.isPattern(/^[^\p{Cc}\p{Cs}]*$/u)
+  )
 
 export const Address = Schema.Struct({
   name: line(120),

@@ -15,8 +15,11 @@ export interface Options {
   readonly port?: number
   /** Server settings, added to the defaults below or in place of them. */
   readonly settings?: Readonly<Record<string, string>>
-  /** Whether the server stops when the scope closes: it does when it was started here and nobody else is connected. */
-  readonly stopOnClose?: boolean
+  /**
+   * Whether the server stops when the scope closes: it does when it was started here and nobody else is connected. With `ifLast`, also
+   * one that was taken over.
+   */
+  readonly stopOnClose?: boolean | "ifLast"
 }
 
 /**
@@ -49,7 +52,9 @@ export class EmbeddedPostgres extends Context.Service<
   ): Effect.fn.Return<EmbeddedPostgres["Service"], EmbeddedPostgresError, Scope.Scope> {
     const instance = yield* prepare(options)
     const running = yield* Effect.acquireRelease(obtain(instance, options.port ?? 0), (server) =>
-      server.adopted || options.stopOnClose === false ? Effect.void : stopUnlessUsed(instance, server)
+      options.stopOnClose === false || (server.adopted && options.stopOnClose !== "ifLast")
+        ? Effect.void
+        : stopUnlessUsed(instance, server)
     )
     const urlOf = (database: string) => instance.urlOf(running.port, database)
     const createDatabase = Effect.fn("EmbeddedPostgres.createDatabase")(function* (name: string) {

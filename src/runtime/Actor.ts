@@ -50,7 +50,11 @@ export interface ActorDefinition<State, Command extends Tagged, Event extends Ta
   readonly timers?: (state: State) => Readonly<Record<string, Timer>>
   readonly notices?: (event: Event, state: State, id: string) => ReadonlyArray<Notice>
   /** Rows to add with an event; `state` is the one after it. */
-  readonly rows?: (event: Event, state: State, id: string) => ReadonlyArray<{ readonly table: LogTable; readonly row: Row }>
+  readonly rows?: (
+    event: Event,
+    state: State,
+    id: string
+  ) => ReadonlyArray<{ readonly table: LogTable; readonly row: Row }>
   /** What an event does to counters; `state` is the one before it. */
   readonly counterChanges?: (event: Event, state: State, id: string) => ReadonlyArray<CounterChange>
 }
@@ -59,8 +63,15 @@ export interface ActorDefinition<State, Command extends Tagged, Event extends Ta
 // oxlint-disable-next-line typescript/no-explicit-any -- existential: states and events of different actors stand in one collection
 export type AnyDefinition = ActorDefinition<any, any, any, any>
 
-export type StateOf<D> = D extends ActorDefinition<infer State, never, never, never> ? State : D extends { readonly initial: infer S } ? S : never
-export type CommandOf<D> = D extends { readonly decide: (state: never, command: infer C, context: never) => unknown } ? C : never
+export type StateOf<D> =
+  D extends ActorDefinition<infer State, never, never, never>
+    ? State
+    : D extends { readonly initial: infer S }
+      ? S
+      : never
+export type CommandOf<D> = D extends { readonly decide: (state: never, command: infer C, context: never) => unknown }
+  ? C
+  : never
 export type RefusalOf<D> = D extends { readonly refusal: Schema.Codec<infer R, unknown> } ? R : never
 
 /** What became of a key: the fingerprint of its content, and the place in the history where its answer stands. */
@@ -75,22 +86,26 @@ export interface Remembered {
 export class Cell<D extends AnyDefinition = AnyDefinition> {
   state: StateOf<D>
   version = 0
+  /** Oldest first. */
   keys = new Map<string, Remembered>()
   /** Whether `keys` holds all keys there are; a long-lived actor's older ones are looked up when asked for. */
   keysComplete = true
+  /** Keys which were looked up and are not there. */
+  readonly newKeys = new Set<string>()
   loaded = false
   /** Units which are queued or in a flush: not to be forgotten meanwhile. */
   pending = 0
   readonly definition: D
   readonly id: string
   readonly bucket: number
+  readonly address: string
   constructor(definition: D, id: string, bucket: number) {
     this.definition = definition
     this.id = id
     this.bucket = bucket
+    this.address = addressOf(definition, id)
     this.state = definition.initial
   }
-  get address(): string {
-    return `${this.definition.type}/${this.id}`
-  }
 }
+
+export const addressOf = ({ type }: AnyDefinition, id: string): string => `${type}/${id}`

@@ -61,7 +61,10 @@ export const make = Effect.gen(function* () {
   const host = (options: ActorOptions<AnyDefinition, AnyContract>) => {
     const { contract, definition } = options
     const questions = options.questions as unknown as Readonly<
-      Record<string, ((state: unknown, payload: unknown, id: string, version: number) => Result.Result<unknown, unknown>) | undefined>
+      Record<
+        string,
+        ((state: unknown, payload: unknown, id: string, version: number) => Result.Result<unknown, unknown>) | undefined
+      >
     >
     const handlers = [...contract.protocol.requests.keys()].map((tag) => {
       const question = questions[tag]
@@ -88,7 +91,7 @@ export const make = Effect.gen(function* () {
                 cause: `command ${key}`,
                 ...(options.counters === undefined ? {} : { counters: () => options.counters!(command, found.state) })
               })
-              .pipe(Effect.map((state) => options.reply(state, id, found.version)))
+              .pipe(Effect.map(({ state, version }) => options.reply(state, id, version)))
           )
         }
       ] as const
@@ -116,7 +119,7 @@ export const make = Effect.gen(function* () {
   }
 
   return Actors.of({
-    host: host as unknown as Actors["Service"]["host"],
+    host: host as Actors["Service"]["host"],
     cell,
     cells: (definitions, id) => journal.cells(definitions, id, placement.bucketOf(id)),
     absent: (definitions, id) => journal.absent(definitions, id, placement.bucketOf(id))

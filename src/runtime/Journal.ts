@@ -2,14 +2,15 @@
  * Makes the transitions of one step durable in one transaction, for one or several co-located actors.
  *
  * Units queued while a flush is under way go into the next one. A flush locks the counters it needs, runs the pure bodies in order, and
- * writes one statement with its guards inside; state reaches memory only after the commit. A unit that the database refuses is isolated,
- * so that it never fails its neighbours; after a lost connection the actors are reloaded and the bodies run again, and whatever had been
- * committed answers from its keys.
+ * writes one statement with its guards inside; state reaches memory only after the commit. A unit that the database refuses is searched
+ * for by halves, so that it never fails its neighbours and hardly slows them down; after a lost connection the actors are reloaded and
+ * the bodies run again, and whatever had been committed answers from its keys.
  */
 import { createHash } from "node:crypto"
 import { Context, DateTime, Deferred, Duration, Effect, Exit, Layer, Metric, Queue, Result, Schema } from "effect"
 import { IdempotencyConflict, Unavailable } from "../domain/Refusals.ts"
 import {
+  addressOf,
   type AnyDefinition,
   Cell,
   type CommandOf,
@@ -21,7 +22,7 @@ import {
   type Tagged,
   type Timer
 } from "./Actor.ts"
-import { type Batch, type Conflict, Lost, type Rejected, Store, type StoreError } from "./Store.ts"
+import { type Batch, Store, type StoreError } from "./Store.ts"
 import {
   acknowledgeNotices,
   appendRows,
@@ -55,6 +56,8 @@ export interface Transaction {
     key: string,
     command: CommandOf<D>
   ) => Result.Result<StateOf<D>, RefusalOf<D>>
+  /** Where the answer to a key stands in the actor's history: its first one, when it was met before. */
+  readonly seqOf: (cell: Cell, key: string) => number | undefined
   /** The actor as the commands before in this unit have left it. */
   readonly state: <D extends AnyDefinition>(cell: Cell<D>) => StateOf<D>
   /** Adds a row beside the transitions; `part` says what happens when it is there already. */
@@ -85,6 +88,18 @@ export interface JournalOptions {
   readonly retryFor: Duration.Duration
 }
 
+/** What an actor was right after a command was first carried out. */
+export interface Answer<State> {
+  readonly state: State
+  readonly version: number
+}
+
+/** How often a unit is decided again because others were first. */
+const conflictsMax = 8
+
+/** Remembered keys of one actor in memory; the older half goes when there are more. */
+const keysMax = 1000
+
 class Aborted {
   readonly error: unknown
   constructor(error: unknown) {
@@ -92,10 +107,22 @@ class Aborted {
   }
 }
 
+/** Ends a unit for this flush: it has to run again once more is known. */
+class Again {
+  readonly missing: { readonly cell: Cell; readonly key: string } | undefined
+  /** What is wrong should it not help. */
+  readonly reason: string
+  constructor(reason: string, missing?: Again["missing"]) {
+    this.reason = reason
+    this.missing = missing
+  }
+}
+
 interface Unit {
   readonly options: UnitOptions<unknown>
   readonly done: Deferred.Deferred<unknown, unknown>
   readonly since: number
+  /** How often it was decided in vain. */
   conflicts: number
 }
 
@@ -110,6 +137,9 @@ const canonical = (value: unknown): unknown => {
   if (value === null || typeof value !== "object") return typeof value === "bigint" ? value.toString() : value
   if (Array.isArray(value)) return value.map(canonical)
   if (DateTime.isDateTime(value)) return DateTime.formatIso(value)
+  // oxlint-disable-next-line unicorn/no-instanceof-builtins -- of this realm: commands are made here
+  if (value instanceof Date) return value.toISOString()
+  if (value instanceof Map || value instanceof Set) return [...value].map(canonical)
   const record = value as Readonly<Record<string, unknown>>
   return Object.fromEntries(
     Object.keys(record)
@@ -121,7 +151,10 @@ const canonical = (value: unknown): unknown => {
 
 /** The content of a command in a form which does not depend on the order of its fields. */
 export const fingerprintOf = (command: Tagged): string =>
-  createHash("sha256").update(JSON.stringify(canonical(command))).digest("base64url").slice(0, 22)
+  createHash("sha256")
+    .update(JSON.stringify(canonical(command)))
+    .digest("base64url")
+    .slice(0, 22)
 
 const flushed = Metric.counter("journal_commits_total", {
   description: "Flushes made durable by this node",
@@ -138,14 +171,14 @@ export class Journal extends Context.Service<
   {
     /** Resolves when what the body did is durable. */
     readonly unit: <A, E = never>(options: UnitOptions<A>) => Effect.Effect<A, E | IdempotencyConflict | Unavailable>
-    /** One keyed command to one actor; a repeated key gives the state right after it was first carried out, or its refusal. */
+    /** One keyed command to one actor; a repeated key gives the actor as it was right after the first time, or its refusal. */
     readonly command: <D extends AnyDefinition>(options: {
       readonly cell: Cell<D>
       readonly key: string
       readonly command: CommandOf<D>
       readonly counters?: () => ReadonlyArray<string>
       readonly cause: string
-    }) => Effect.Effect<StateOf<D>, RefusalOf<D> | IdempotencyConflict | Unavailable>
+    }) => Effect.Effect<Answer<StateOf<D>>, RefusalOf<D> | IdempotencyConflict | Unavailable>
     /** The actor in memory, loaded when it was not. */
     readonly cell: <D extends AnyDefinition>(
       definition: D,
@@ -169,7 +202,7 @@ export class Journal extends Context.Service<
     ) => { readonly [K in keyof Ds]: Cell<Ds[K]> }
     /** Forgets the actors of buckets which another node owns now. */
     readonly release: (buckets: ReadonlySet<number>) => Effect.Effect<void>
-    /** Resolves when the actor is at a version above `version`; never fails, so bound the wait. */
+    /** Resolves when the actor is at a version above `version`, or has left this node; never fails, so bound the wait. */
     readonly changed: (type: string, id: string, version: number) => Effect.Effect<void>
     /** Called with what each flush has made durable, right after it. */
     readonly onCommit: (listener: (committed: Committed) => void) => void
@@ -181,6 +214,13 @@ export class Journal extends Context.Service<
 export interface Committed {
   readonly notices: ReadonlyArray<Row>
   readonly timers: ReadonlyArray<Row>
+  readonly cleared: ReadonlyArray<Row>
+}
+
+interface Codecs {
+  readonly encodeRefusal: (refusal: unknown) => unknown
+  readonly decodeRefusal: (json: unknown) => unknown
+  readonly decodeEvents: (json: unknown) => ReadonlyArray<unknown>
 }
 
 const at = (now: DateTime.Utc) => DateTime.formatIso(now)
@@ -195,9 +235,13 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
   const changes = changeCounters(options.counters)
   const parts = new Map<unknown, { readonly insert: Part; readonly update: Part }>()
   const logs = new Map<LogTable, Part>()
+  const codecs = new Map<AnyDefinition, Codecs>()
   const historyPart = appendRows(history)
   const noticePart = appendRows(noticeTable)
-  let waiting = 0
+  /** Units without an answer yet. */
+  const open = new Set<Unit>()
+  let closed = false
+  let away = false
 
   const partsOf = (table: StateColumns) => {
     let made = parts.get(table)
@@ -210,17 +254,33 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
     return made
   }
 
-  const reload = Effect.fnUntraced(function* (cells: ReadonlyArray<Cell>) {
+  const codecsOf = (definition: AnyDefinition) => {
+    let made = codecs.get(definition)
+    if (made === undefined) {
+      const refusal = Schema.toCodecJson(definition.refusal)
+      made = {
+        encodeRefusal: Schema.encodeUnknownSync(refusal),
+        decodeRefusal: Schema.decodeUnknownSync(refusal),
+        decodeEvents: Schema.decodeUnknownSync(Schema.Array(Schema.toCodecJson(definition.event)))
+      }
+      codecs.set(definition, made)
+    }
+    return made
+  }
+
+  /** `flushing`: nothing is committed meanwhile, so that what is read counts, whatever it is. */
+  const reload = Effect.fnUntraced(function* (cells: ReadonlyArray<Cell>, flushing: boolean) {
     if (cells.length === 0) return
     const loaded = yield* store.load(cells)
     cells.forEach((cell, index) => {
       const { keys, keysComplete, row } = loaded[index]!
       // A flush may have overtaken this read.
-      if (cell.loaded && cell.version > Number(row?.["version"] ?? 0)) return
+      if (!flushing && cell.version > Number(row?.["version"] ?? 0)) return
       cell.state = row === undefined ? cell.definition.initial : cell.definition.table.fromRow(row)
       cell.version = row === undefined ? 0 : Number(row["version"])
       cell.keys = new Map(keys.map(({ key, ...remembered }) => [key, remembered]))
       cell.keysComplete = keysComplete
+      cell.newKeys.clear()
       cell.loaded = true
     })
   })
@@ -228,9 +288,11 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
   /** Runs the bodies of a batch; gives what to write, and what to do when it is durable. */
   const decide = (batch: ReadonlyArray<Unit>, locked: ReadonlyArray<Counters>, now: DateTime.Utc) => {
     const rows = new Map<Part, Array<Row>>()
-    const unguarded = new Map<Part, Map<string, Row>>()
+    /** Rows that only the last of several in this flush may touch, by table and identity. */
+    const single = new Map<string, readonly [Part, Row]>()
     const staged = new Map<Cell, Staged>()
     const outcomes: Array<readonly [Unit, Exit.Exit<unknown, unknown>]> = []
+    const again: Array<readonly [Unit, Again]> = []
     const byKey = new Map<string, Array<Counters & { readonly values: Record<string, number> }>>()
     for (const counters of locked) {
       const rowsOfKey = byKey.get(counters.key) ?? []
@@ -254,11 +316,18 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
         const own = mine.get(cell)
         if (own !== undefined) return own
         const before = staged.get(cell)
-        return { state: before?.state ?? cell.state, version: before?.version ?? cell.version, keys: new Map(before?.keys) }
+        return {
+          state: before?.state ?? cell.state,
+          version: before?.version ?? cell.version,
+          keys: new Map(before?.keys)
+        }
       }
       const count = (change: CounterChange, sign: 1 | -1) => {
-        const row = byKey.get(change.key)?.find(({ part }) => part === change.part)
-        if (row === undefined) throw new Error(`counters of ${change.key} at ${change.part} are not locked`)
+        const rowsOfKey = byKey.get(change.key)
+        // The unit asked for its keys before another one of this flush had changed what it needs.
+        if (rowsOfKey === undefined) throw new Again(`counters of ${change.key} are not locked`)
+        const row = rowsOfKey.find(({ part }) => part === change.part)
+        if (row === undefined) throw new Error(`there are no counters of ${change.key} at ${change.part}`)
         for (const [name, delta] of Object.entries(change.deltas)) row.values[name] = row.values[name]! + sign * delta
       }
       const execute = (cell: Cell, key: string, command: Tagged): Result.Result<unknown, unknown> => {
@@ -270,14 +339,19 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
           if (remembered.fingerprint !== fingerprint) throw new Aborted(new IdempotencyConflict({ key }))
           return remembered.refusal === undefined
             ? Result.succeed(current.state)
-            : Result.fail(Schema.decodeUnknownSync(Schema.toCodecJson(definition.refusal))(remembered.refusal))
+            : Result.fail(codecsOf(definition).decodeRefusal(remembered.refusal))
         }
+        if (!cell.keysComplete && !cell.newKeys.has(key)) throw new Again(`key ${key} is not looked up`, { cell, key })
         const context: DecisionContext = { id: cell.id, now, counters: (of) => byKey.get(of) ?? [] }
-        const decision = definition.decide(current.state, command, context) as Result.Result<ReadonlyArray<Tagged>, Tagged>
+        const decision = definition.decide(current.state, command, context) as Result.Result<
+          ReadonlyArray<Tagged>,
+          Tagged
+        >
         // What does not exist has no memory: otherwise every mistyped id would become a row.
         if (Result.isFailure(decision) && current.version === 0) return decision
         const seq = current.version + 1
         let state = current.state
+        let ordinal = 0
         const events = Result.isSuccess(decision) ? decision.success : []
         events.forEach((event) => {
           const before = state
@@ -287,12 +361,13 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
           }
           state = definition.evolve(before, event)
           for (const { row, table } of definition.rows?.(event, state, cell.id) ?? []) writes.push([logOf(table), row])
-          for (const notice of (definition.notices?.(event, state, cell.id) ?? []) as ReadonlyArray<Notice>) {
+          const notices: ReadonlyArray<Notice> = definition.notices?.(event, state, cell.id) ?? []
+          for (const notice of notices) {
             raised.push({
               source_id: cell.id,
               source_type: definition.type,
               seq,
-              ordinal: raised.filter((row) => row["seq"] === seq && row["source_type"] === definition.type).length,
+              ordinal: ordinal++,
               bucket: cell.bucket,
               receiver_type: notice.receiver.type,
               receiver_id: notice.receiver.id,
@@ -301,9 +376,7 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
             })
           }
         })
-        const refusal = Result.isFailure(decision)
-          ? Schema.encodeUnknownSync(Schema.toCodecJson(definition.refusal))(decision.failure)
-          : undefined
+        const refusal = Result.isFailure(decision) ? codecsOf(definition).encodeRefusal(decision.failure) : undefined
         writes.push([
           historyPart,
           {
@@ -327,31 +400,25 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
       const transaction: Transaction = {
         now,
         execute: execute as Transaction["execute"],
+        seqOf: (cell, key) => (view(cell).keys.get(key) ?? cell.keys.get(key))?.seq,
         state: (cell) => view(cell).state as never,
         write: (part, row) => writes.push([part, row]),
         abort: (error) => {
           throw new Aborted(error)
         }
       }
-      let outcome: Exit.Exit<unknown, unknown>
       try {
-        outcome = Exit.succeed(unit.options.body(transaction))
+        outcomes.push([unit, Exit.succeed(unit.options.body(transaction))])
       } catch (error) {
-        outcome = error instanceof Aborted ? Exit.fail(error.error) : Exit.die(error)
         for (const change of applied) count(change, -1)
-        outcomes.push([unit, outcome])
+        if (error instanceof Again) again.push([unit, error])
+        else outcomes.push([unit, error instanceof Aborted ? Exit.fail(error.error) : Exit.die(error)])
         continue
       }
-      outcomes.push([unit, outcome])
       for (const [cell, made] of mine) staged.set(cell, made)
       for (const [part, row] of writes) {
         if (part.identity === undefined) put(part, row)
-        else {
-          // The last one counts, and one statement must not touch a row twice.
-          const into = unguarded.get(part) ?? new Map<string, Row>()
-          into.set(toJson(part.identity.map((name) => row[name])), row)
-          unguarded.set(part, into)
-        }
+        else single.set(`${part.table} ${toJson(part.identity.map((name) => row[name]))}`, [part, row])
       }
       for (const row of raised) {
         noticeRows.push(row)
@@ -382,6 +449,11 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
       })
     }
     const timerRows: Array<Row> = []
+    const clearedRows: Array<Row> = []
+    const clear = (row: Row) => {
+      clearedRows.push(row)
+      put(clearTimers, row)
+    }
     for (const [cell, { state, version }] of staged) {
       const definition: AnyDefinition = cell.definition
       const { insert, update } = partsOf(definition.table)
@@ -390,143 +462,210 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
       const before: Readonly<Record<string, Timer>> = definition.timers?.(cell.state) ?? {}
       const after: Readonly<Record<string, Timer>> = definition.timers?.(state) ?? {}
       const address = { actor_id: cell.id, actor_type: definition.type }
-      for (const name of Object.keys(before)) if (after[name] === undefined) put(clearTimers, { ...address, name })
+      for (const name of Object.keys(before)) if (after[name] === undefined) clear({ ...address, name })
       for (const [name, timer] of Object.entries(after)) {
         const same = before[name]
         const urgent = timer.urgent === true
-        if (same !== undefined && DateTime.Equivalence(same.dueAt, timer.dueAt) && (same.urgent === true) === urgent) continue
+        if (same !== undefined && DateTime.Equivalence(same.dueAt, timer.dueAt) && (same.urgent === true) === urgent)
+          continue
         const set = { ...address, name, bucket: cell.bucket, due_at: at(timer.dueAt), urgent }
         timerRows.push(set)
         put(setTimers, set)
       }
     }
-    for (const [part, once] of unguarded) {
-      const into = rows.get(part) ?? []
-      into.push(...once.values())
-      rows.set(part, into)
-      if (part === setTimers) timerRows.push(...once.values())
+    for (const [part, row] of single.values()) {
+      put(part, row)
+      if (part === setTimers) timerRows.push(row)
+      if (part === clearTimers) clearedRows.push(row)
     }
     const all = [...rows].map(([part, partRows]) => ({ part, rows: partRows }))
     const write: Batch = {
       guarded: all.reduce((sum, { part, rows: partRows }) => sum + (part.guarded ? partRows.length : 0), 0),
       parts: all.sort((left, right) => (left.part.name < right.part.name ? -1 : 1))
     }
-    return { write, staged, outcomes, committed: { notices: noticeRows, timers: timerRows } satisfies Committed }
+    const committed: Committed = { notices: noticeRows, timers: timerRows, cleared: clearedRows }
+    return { write, staged, outcomes, again, committed }
   }
 
   const settle = (unit: Unit, exit: Exit.Exit<unknown, unknown>) => {
-    waiting--
+    if (!open.delete(unit)) return
     for (const cell of unit.options.cells) cell.pending--
     Deferred.doneUnsafe(unit.done, exit)
   }
 
+  const refuse = (units: Iterable<Unit>) => {
+    for (const unit of units) settle(unit, Exit.fail(new Unavailable({ retryAfterMs: 1000 })))
+  }
+
+  /** Gives what listeners have thrown: it is durable all the same. */
   const apply = ({ committed, outcomes, staged }: ReturnType<typeof decide>) => {
     for (const [cell, { keys, state, version }] of staged) {
       cell.state = state as never
       cell.version = version
-      for (const [key, remembered] of keys) cell.keys.set(key, remembered)
+      // The guard has seen that nobody else wrote.
+      cell.loaded = true
+      for (const [key, remembered] of keys) {
+        cell.keys.set(key, remembered)
+        cell.newKeys.delete(key)
+      }
+      if (cell.keys.size > keysMax) forgetKeys(cell)
       const waiters = watchers.get(cell.address)
       if (waiters !== undefined) for (const waiter of waiters) if (version > waiter.above) waiter.wake()
     }
     for (const [unit, exit] of outcomes) settle(unit, exit)
-    for (const listener of listeners) listener(committed)
+    return listeners.flatMap((listener): ReadonlyArray<unknown> => {
+      try {
+        listener(committed)
+        return []
+      } catch (error) {
+        return [error]
+      }
+    })
   }
 
-  const refuse = (units: ReadonlyArray<Unit>) => {
-    for (const unit of units) settle(unit, Exit.fail(new Unavailable({ retryAfterMs: 1000 })))
+  /** The counters a batch needs. A unit which cannot tell them fails alone. */
+  const counterKeys = (batch: ReadonlyArray<Unit>): ReadonlyArray<string> => {
+    const keys = new Set<string>()
+    for (const unit of batch) {
+      try {
+        for (const key of unit.options.counters?.() ?? []) keys.add(key)
+      } catch (error) {
+        settle(unit, Exit.die(error))
+      }
+    }
+    return [...keys].sort()
   }
+
+  const lookUp = Effect.fnUntraced(function* (cell: Cell, key: string) {
+    const found = yield* store.findKey(cell.definition, cell.id, key)
+    if (found !== undefined) cell.keys.set(key, found)
+    else {
+      if (cell.newKeys.size >= keysMax) cell.newKeys.clear()
+      cell.newKeys.add(key)
+    }
+  })
+
+  /** One attempt to make a batch durable; gives what has to run again. */
+  const write = Effect.fnUntraced(function* (batch: ReadonlyArray<Unit>) {
+    const missing = new Set(batch.flatMap(({ options: { cells: needed } }) => needed.filter(({ loaded }) => !loaded)))
+    yield* reload([...missing], true)
+    const keys = counterKeys(batch)
+    const ready = batch.filter((unit) => open.has(unit))
+    const now = yield* DateTime.now
+    let decided: ReturnType<typeof decide> | undefined
+    yield* store.transact(keys, (locked) => {
+      decided = decide(ready, locked, now)
+      return decided.write
+    })
+    for (const error of apply(decided!)) yield* Effect.logError("A listener of the journal failed", error)
+    yield* Metric.update(flushed, 1)
+    yield* Metric.update(unitsTotal, ready.length - decided!.again.length)
+    return decided!.again
+  })
 
   /** Flushes a batch until each of its units has an answer. */
   const flush: (batch: ReadonlyArray<Unit>) => Effect.Effect<void> = Effect.fnUntraced(function* (batch) {
     let attempt = 0
+    let missing: ReadonlyArray<NonNullable<Again["missing"]>> = []
     while (batch.length > 0) {
-      const cells = [...new Set(batch.flatMap(({ options: { cells: needed } }) => needed))]
-      const missing = cells.filter(({ loaded }) => !loaded)
-      const keys = [...new Set(batch.flatMap(({ options: { counters } }) => counters?.() ?? []))].sort()
-      let decided: ReturnType<typeof decide> | undefined
-      const written: Exit.Exit<void, StoreError> = yield* reload(missing).pipe(
-        Effect.andThen(DateTime.now),
-        Effect.flatMap((now) =>
-          store.transact(keys, (locked) => {
-            decided = decide(batch, locked, now)
-            return decided.write
-          })
-        ),
-        Effect.exit
-      )
+      const lookedUp = Effect.forEach(missing, ({ cell, key }) => lookUp(cell, key), { discard: true })
+      const written = yield* Effect.exit(missing.length === 0 ? write(batch) : Effect.andThen(lookedUp, write(batch)))
       if (Exit.isSuccess(written)) {
-        apply(decided!)
-        yield* Metric.update(flushed, 1)
-        yield* Metric.update(unitsTotal, batch.length)
+        if (away) {
+          away = false
+          yield* Effect.logInfo("The database answers again")
+        }
+        if (written.value.length === 0) return
+        for (const [unit, { missing: lacking, reason }] of written.value) {
+          // A key is looked up once; counters may change hands again and again.
+          if (lacking === undefined && ++unit.conflicts > conflictsMax) settle(unit, Exit.die(new Error(reason)))
+        }
+        batch = written.value.map(([unit]) => unit).filter((unit) => open.has(unit))
+        missing = written.value.flatMap(([, again]) => again.missing ?? [])
+        continue
+      }
+      const failure = written.cause.reasons.find(({ _tag }) => _tag !== "Interrupt")
+      if (failure === undefined) return yield* Effect.interrupt
+      if (failure._tag === "Die" || (failure._tag === "Fail" && failure.error._tag === "Rejected")) {
+        // One of them has a content which the database, or its actor's table, does not take.
+        if (batch.length > 1) return yield* inHalves(batch)
+        yield* Effect.logError(`A unit is refused: ${batch[0]!.options.cause}`, written.cause)
+        const defect = failure._tag === "Die" ? failure.defect : new Error(`refused by ${nameOf(failure.error)}`)
+        settle(batch[0]!, Exit.die(defect))
         return
       }
-      const error = errorOf(written)
-      for (const cell of cells) cell.loaded = false
-      switch (error._tag) {
-        case "Rejected": {
-          if (batch.length > 1) {
-            // One of them is refused for its content: on its own it fails only itself.
-            for (const unit of batch) yield* flush([unit])
-            return
-          }
-          yield* Effect.logError("The database refuses a unit", { constraint: error.constraint, cause: batch[0]!.options.cause })
-          settle(batch[0]!, Exit.die(new Error(`refused by ${error.constraint}`)))
-          return
+      for (const unit of batch) for (const cell of unit.options.cells) cell.loaded = false
+      if (failure._tag === "Fail" && failure.error._tag === "Conflict") {
+        const { constraint } = failure.error
+        yield* Metric.update(conflictsTotal, 1)
+        for (const unit of batch) {
+          if (++unit.conflicts <= conflictsMax) continue
+          if (constraint === undefined) refuse([unit])
+          else settle(unit, Exit.die(new Error(`refused by ${constraint}`)))
         }
-        case "Conflict": {
-          yield* Metric.update(conflictsTotal, 1)
-          const hopeless = batch.filter((unit) => ++unit.conflicts > 5)
-          if (error.constraint === undefined) refuse(hopeless)
-          else for (const unit of hopeless) settle(unit, Exit.die(new Error(`refused by ${error.constraint}`)))
-          batch = batch.filter((unit) => !hopeless.includes(unit))
-          if (batch.length > 1 && attempt > 0) {
-            for (const unit of batch) yield* flush([unit])
-            return
-          }
-          break
+        batch = batch.filter((unit) => open.has(unit))
+        if (batch.length > 1 && attempt > 0) return yield* inHalves(batch)
+      } else {
+        if (!away) {
+          away = true
+          yield* Effect.logWarning("The database does not answer", written.cause)
         }
-        case "Lost": {
-          const now = (yield* DateTime.now).epochMilliseconds
-          const expired = batch.filter(({ since }) => now - since > Duration.toMillis(options.retryFor))
-          refuse(expired)
-          batch = batch.filter((unit) => !expired.includes(unit))
-          yield* Effect.sleep(Math.min(25 * 2 ** attempt, 500))
-          break
-        }
+        const now = (yield* DateTime.now).epochMilliseconds
+        refuse(batch.filter(({ since }) => now - since > Duration.toMillis(options.retryFor)))
+        batch = batch.filter((unit) => open.has(unit))
+        if (batch.length > 0) yield* Effect.sleep(Math.min(25 * 2 ** attempt, 500))
       }
       attempt++
     }
   })
 
+  /** Whoever is to blame is found with a few flushes, however many the batch has. */
+  const inHalves = (batch: ReadonlyArray<Unit>): Effect.Effect<void> => {
+    const middle = Math.ceil(batch.length / 2)
+    return Effect.andThen(flush(batch.slice(0, middle)), flush(batch.slice(middle)))
+  }
+
+  let evictAbove = options.residentMax
   const evict = () => {
-    if (directory.size <= options.residentMax) return
+    if (directory.size <= evictAbove) return
     for (const [address, cell] of directory) {
       if (cell.pending > 0 || watchers.has(address)) continue
       directory.delete(address)
-      if (directory.size <= options.residentMax * 0.9) return
+      if (directory.size <= options.residentMax * 0.9) break
     }
+    // When all the others are needed, they are not looked through again before many more have come.
+    evictAbove = Math.max(options.residentMax, directory.size * 1.1)
   }
 
+  // Whoever waits when this node stops must hear of it; what became of the last flush is unknown.
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => {
+      closed = true
+      refuse([...open])
+    })
+  )
   yield* Queue.takeBetween(queue, 1, options.batchMax).pipe(
     Effect.flatMap((batch) =>
       flush(batch).pipe(
         Effect.catchCause((cause) =>
           Effect.andThen(
             Effect.logError("A flush failed", cause),
-            Effect.sync(() => refuse(batch.filter(({ done }) => !Deferred.isDoneUnsafe(done))))
+            Effect.sync(() => refuse(batch))
           )
         )
       )
     ),
-    Effect.andThen(Effect.sync(evict)),
     Effect.forever,
     Effect.forkScoped
   )
 
   const resident = <D extends AnyDefinition>(definition: D, id: string, bucket: number): Cell<D> => {
-    const address = `${definition.type}/${id}`
+    const address = addressOf(definition, id)
     let cell = directory.get(address)
-    if (cell === undefined) cell = new Cell(definition, id, bucket)
+    if (cell === undefined) {
+      evict()
+      cell = new Cell(definition, id, bucket)
+    }
     // Most recently used last.
     else directory.delete(address)
     directory.set(address, cell)
@@ -535,7 +674,7 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
 
   const unit: Journal["Service"]["unit"] = (unitOptions) =>
     Effect.suspend(() => {
-      if (waiting >= options.queueMax) return Effect.fail(new Unavailable({ retryAfterMs: 500 }))
+      if (closed || open.size >= options.queueMax) return Effect.fail(new Unavailable({ retryAfterMs: 500 }))
       return Effect.flatMap(DateTime.now, (now) => {
         const made: Unit = {
           options: unitOptions,
@@ -543,8 +682,12 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
           since: now.epochMilliseconds,
           conflicts: 0
         }
-        waiting++
-        for (const cell of unitOptions.cells) cell.pending++
+        open.add(made)
+        for (const cell of unitOptions.cells) {
+          cell.pending++
+          // Forgotten between being asked for and being used: two of one actor would get in each other's way.
+          if (!directory.has(cell.address)) directory.set(cell.address, cell)
+        }
         Queue.offerUnsafe(queue, made)
         return Deferred.await(made.done) as Effect.Effect<never, never>
       })
@@ -553,7 +696,7 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
   const ensureLoaded = Effect.fnUntraced(function* (cells: ReadonlyArray<Cell>) {
     const missing = cells.filter(({ loaded }) => !loaded)
     if (missing.length === 0) return
-    yield* reload(missing).pipe(Effect.mapError(() => new Unavailable({ retryAfterMs: 1000 })))
+    yield* reload(missing, false).pipe(Effect.mapError(() => new Unavailable({ retryAfterMs: 1000 })))
   })
 
   const cells: Journal["Service"]["cells"] = Effect.fnUntraced(function* (definitions, id, bucket) {
@@ -580,7 +723,7 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
   const stateAt = Effect.fnUntraced(function* (cell: Cell, seq: number) {
     if (seq === cell.version) return cell.state
     const definition: AnyDefinition = cell.definition
-    const decodeEvents = Schema.decodeUnknownEffect(Schema.Array(Schema.toCodecJson(definition.event)))
+    const { decodeEvents } = codecsOf(definition)
     let state: unknown = definition.initial
     let after = 0
     while (after < seq) {
@@ -589,32 +732,41 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
         .pipe(Effect.mapError(() => new Unavailable({ retryAfterMs: 1000 })))
       // The start of a long history may have been purged: what the actor is now is then the nearest answer there is.
       if (page.length === 0 || page[0]!.seq !== after + 1) return cell.state
-      for (const { events } of page) state = (yield* Effect.orDie(decodeEvents(events))).reduce(definition.evolve, state)
+      for (const { events } of page) state = decodeEvents(events).reduce(definition.evolve, state)
       after = page.at(-1)!.seq
     }
     return state
   })
 
-  const command = Effect.fnUntraced(function* ({ cause, cell, command: given, counters, key }: Parameters<Journal["Service"]["command"]>[0]) {
-    const any = cell as unknown as Cell
-    if (!any.keysComplete && !any.keys.has(key)) {
-      const found = yield* store
-        .findKey(any.definition, any.id, key)
-        .pipe(Effect.mapError(() => new Unavailable({ retryAfterMs: 1000 })))
-      if (found !== undefined) any.keys.set(key, found)
+  const command = Effect.fnUntraced(function* ({
+    cause,
+    cell,
+    command: given,
+    counters,
+    key
+  }: Parameters<Journal["Service"]["command"]>[0]): Effect.fn.Return<Answer<unknown>, unknown> {
+    if (!cell.keysComplete && !cell.keys.has(key)) {
+      yield* Effect.mapError(lookUp(cell, key), () => new Unavailable({ retryAfterMs: 1000 }))
     }
-    const known = any.keys.get(key)
-    if (known !== undefined && known.refusal === undefined && any.loaded) {
+    const known = cell.loaded ? cell.keys.get(key) : undefined
+    if (known !== undefined) {
       if (known.fingerprint !== fingerprintOf(given)) return yield* new IdempotencyConflict({ key })
-      return (yield* stateAt(any, known.seq)) as never
+      if (known.refusal !== undefined) return yield* Effect.fail(codecsOf(cell.definition).decodeRefusal(known.refusal))
+      return { state: yield* stateAt(cell, known.seq), version: known.seq }
     }
-    const result = yield* unit<Result.Result<unknown, unknown>>({
-      cells: [any],
+    const { before, result, version } = yield* unit({
+      cells: [cell],
       ...(counters === undefined ? {} : { counters }),
       cause,
-      body: (transaction) => transaction.execute(any, key, given as never)
+      body: (transaction) => {
+        const first = transaction.seqOf(cell, key)
+        const decided: Result.Result<unknown, unknown> = transaction.execute(cell, key, given as never)
+        return { before: first, result: decided, version: first ?? transaction.seqOf(cell, key) ?? 0 }
+      }
     })
-    return (yield* Effect.fromResult(result)) as never
+    const state = yield* Effect.fromResult(result)
+    // The same key came twice at once, and others may have come between them.
+    return { state: before === undefined ? state : yield* stateAt(cell, before), version }
   }) as Journal["Service"]["command"]
 
   return Journal.of({
@@ -625,7 +777,15 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
     absent,
     release: (buckets) =>
       Effect.sync(() => {
-        for (const [address, cell] of directory) if (buckets.has(cell.bucket)) directory.delete(address)
+        for (const [address, cell] of directory) {
+          if (!buckets.has(cell.bucket)) continue
+          // One that units wait for stays what they and everybody after them get, and is read again.
+          if (cell.pending > 0) cell.loaded = false
+          else directory.delete(address)
+          const waiters = watchers.get(address)
+          // A copy: who is woken may wait again at once, and would be woken for ever.
+          if (waiters !== undefined) for (const waiter of Array.from(waiters)) waiter.wake()
+        }
       }),
     changed: (type, id, version) =>
       Effect.callback((resume) => {
@@ -647,13 +807,20 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
   })
 })
 
-export const layer = (options: JournalOptions): Layer.Layer<Journal, never, Store> => Layer.effect(Journal, make(options))
+export const layer = (options: JournalOptions): Layer.Layer<Journal, never, Store> =>
+  Layer.effect(Journal, make(options))
 
 /** Acknowledges delivered notices with whatever else is written next. */
 export const acknowledge = acknowledgeNotices
 
-const errorOf = (exit: Exit.Failure<unknown, StoreError>): Conflict | Rejected | Lost => {
-  const reason = exit.cause.reasons.find(({ _tag }) => _tag === "Fail")
-  if (reason?._tag === "Fail") return reason.error
-  throw exit.cause
+const nameOf = (error: StoreError) => (error._tag === "Rejected" ? error.constraint : error._tag)
+
+/** The older half; they are looked up from now on. */
+const forgetKeys = (cell: Cell) => {
+  let surplus = cell.keys.size - keysMax / 2
+  for (const key of cell.keys.keys()) {
+    if (surplus-- <= 0) break
+    cell.keys.delete(key)
+  }
+  cell.keysComplete = false
 }

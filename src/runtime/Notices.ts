@@ -1,12 +1,31 @@
 /**
  * Facts for actors of other processes. Written with the transition, delivered in order per (source, receiver) right after the commit,
- * repeated until acknowledged, and set aside for an operator after their attempts. REQ-GEN-07, REQ-GEN-09, REQ-MSG-01, REQ-MSG-03.
+ * repeated until acknowledged, and set aside for an operator after their attempts. One that is set aside holds up those behind it, from
+ * the same source to the same receiver, and nobody else. REQ-GEN-07, REQ-GEN-09, REQ-MSG-01, REQ-MSG-03.
+ *
+ * Order rests on this: of a bucket that is `current` all pending notices are in memory, so that a new one may go behind them. Those of
+ * other buckets stay in their rows until a read has found everything before them.
  */
-import { Cause, Context, DateTime, Duration, Effect, FiberMap, Layer, Metric, Queue } from "effect"
+import {
+  Array as Arr,
+  Cause,
+  Context,
+  DateTime,
+  Duration,
+  Effect,
+  Exit,
+  type Fiber,
+  FiberSet,
+  Layer,
+  Metric,
+  Queue,
+  Semaphore
+} from "effect"
+import type { IdempotencyConflict, Unavailable } from "../domain/Refusals.ts"
 import { acknowledge, Journal } from "./Journal.ts"
 import { Placement } from "./Placement.ts"
 import { type NoticeRow, Store } from "./Store.ts"
-import { type Row, toJson } from "./Table.ts"
+import { type Part, replayNotices, type Row, toJson } from "./Table.ts"
 
 export interface NoticesOptions {
   /** Deliveries before a notice is set aside. N-020. */
@@ -16,159 +35,309 @@ export interface NoticesOptions {
   readonly backoffMax: Duration.Duration
   /** How long acknowledgements are collected before they are written. */
   readonly acknowledgeWithin: Duration.Duration
-  /** How often pending notices are read again, for what a crash or a lost answer left behind. */
+  /** How often pending notices are read again, for what a crash, a lost answer or an operator left behind. */
   readonly sweepInterval: Duration.Duration
+  /** Notices in memory at the most, the others wait in their rows; 20 000 unless given. */
+  readonly residentMax?: number
 }
 
-/** Delivery is at work as long as this service lives; there is nothing to call. */
-export class Notices extends Context.Service<Notices, { readonly pending: Effect.Effect<number> }>()(
-  "cartwright/runtime/Notices"
-) {}
+/** Names one notice for good. */
+export type NoticeAddress = Pick<NoticeRow, "sourceType" | "sourceId" | "seq" | "ordinal">
+
+/** Delivery is at work as long as this service lives. */
+export class Notices extends Context.Service<
+  Notices,
+  {
+    /** Notices in memory: not delivered yet, or not yet acknowledged. */
+    readonly pending: Effect.Effect<number>
+    /** Gives a parked notice all of its attempts again. Its node begins with the next read of pending ones. */
+    readonly replay: (notice: NoticeAddress) => Effect.Effect<void, Unavailable | IdempotencyConflict>
+    /** Gives a parked notice up: those behind it go on. */
+    readonly close: (notice: NoticeAddress) => Effect.Effect<void, Unavailable | IdempotencyConflict>
+  }
+>()("cartwright/runtime/Notices") {}
 
 const delivered = Metric.counter("notices_delivered_total", { description: "Notices acknowledged", incremental: true })
 const parked = Metric.counter("notices_parked_total", { description: "Notices set aside", incremental: true })
 
-const keyOf = ({ ordinal, seq, sourceId, sourceType }: NoticeRow) => `notice:${sourceType}:${sourceId}:${seq}:${ordinal}`
+/** Deliveries under way at once. */
+const concurrency = 256
+const pageSize = 1000
+/** How long a read that failed, or found no room, waits before the next one. */
+const rereadAfter = Duration.millis(250)
+/** How long a node which is just starting waits for an actor to be served, before that counts as an attempt. */
+const startWithin = Duration.seconds(30)
+
+const keyOf = ({ ordinal, seq, sourceId, sourceType }: NoticeAddress) =>
+  `notice:${sourceType}:${sourceId}:${seq}:${ordinal}`
 const wayOf = ({ receiverId, receiverType, sourceId, sourceType }: NoticeRow) =>
   `${sourceType}/${sourceId}>${receiverType}/${receiverId}`
+
+/** From one source to one receiver. */
+interface Way {
+  readonly bucket: number
+  /** The first one is under way. */
+  readonly waiting: Array<NoticeRow>
+  fiber: Fiber.Fiber<void> | undefined
+}
 
 export const make = Effect.fnUntraced(function* (options: NoticesOptions) {
   const store = yield* Store
   const journal = yield* Journal
   const placement = yield* Placement
-  const ways = new Map<string, Array<NoticeRow>>()
+  const residentMax = options.residentMax ?? 20_000
+  const ways = new Map<string, Way>()
+  /** Keys of notices in memory. */
   const known = new Set<string>()
-  const fibers = yield* FiberMap.make<string>()
-  const runFork = Effect.runForkWith(yield* Effect.context<never>())
+  /** Buckets of which everything pending is in memory, or behind a parked one. */
+  const current = new Set<number>()
+  /** Ways which end at a parked notice, with their bucket. */
+  const blocked = new Map<string, number>()
+  /** What was committed, and which ways were blocked, while a read is under way; `overflown` when that was too much to keep. */
+  let reading: { readonly committed: Array<NoticeRow>; readonly parked: Set<string>; overflown: boolean } | undefined
+  let away = false
+  const fork = yield* FiberSet.makeRuntime()
+  const permits = Semaphore.makeUnsafe(concurrency)
   const acknowledged = yield* Queue.unbounded<NoticeRow>()
+  const wakeUps = yield* Queue.sliding<void>(1)
 
+  const awaitServed = (type: string) =>
+    Effect.sleep(100).pipe(
+      Effect.repeat({ while: () => !placement.serves(type) }),
+      Effect.timeoutOption(startWithin),
+      Effect.when(Effect.sync(() => !placement.serves(type)))
+    )
+
+  /** Gives whether the notice was delivered; otherwise it is parked. */
   const deliver = Effect.fnUntraced(function* (notice: NoticeRow) {
-    let attempts = notice.attempts
+    let { attempts } = notice
+    let tries = attempts
     const now = yield* DateTime.now
     // What was tried before waits for its time again.
-    if (attempts > 0) yield* Effect.sleep(Math.max(0, notice.dueAt.epochMilliseconds - now.epochMilliseconds))
-    while (true) {
-      const exit = yield* Effect.exit(
-        placement.send(notice.receiverType, notice.receiverId, {
-          ...(notice.message as object),
-          key: keyOf(notice)
-        })
+    if (attempts > 0)
+      yield* Effect.sleep(
+        Duration.clamp(DateTime.distance(now, notice.dueAt), { minimum: Duration.zero, maximum: options.backoffMax })
       )
-      if (exit._tag === "Success") {
+    yield* awaitServed(notice.receiverType)
+    while (true) {
+      const message = { ...(notice.message as object), key: keyOf(notice) }
+      const exit = yield* Effect.exit(
+        permits.withPermits(1)(placement.send(notice.receiverType, notice.receiverId, message))
+      )
+      if (Exit.isSuccess(exit)) {
         yield* Metric.update(delivered, 1)
         yield* Queue.offer(acknowledged, notice)
-        return
+        return true
       }
-      attempts++
       const error = Cause.pretty(exit.cause).slice(0, 500)
-      const pause = Duration.min(Duration.times(options.backoff, 2 ** (attempts - 1)), options.backoffMax)
-      const enough = attempts >= options.attemptsMax
+      const pause = Duration.min(Duration.times(options.backoff, 2 ** tries++), options.backoffMax)
+      const enough = attempts + 1 >= options.attemptsMax
       const dueAt = DateTime.addDuration(yield* DateTime.now, pause)
-      yield* Effect.ignore(store.noticeFailed(notice, { error, dueAt, parked: enough }))
-      if (enough) {
+      // Only what is recorded counts: nothing is parked because our own database is away.
+      const recorded = yield* Effect.exit(store.noticeFailed(notice, { error, dueAt, parked: enough }))
+      if (Exit.isSuccess(recorded)) attempts++
+      if (Exit.isSuccess(recorded) && enough) {
         yield* Metric.update(parked, 1)
         yield* Effect.logError(`Notice ${keyOf(notice)} is parked after ${attempts} attempts`, exit.cause)
-        known.delete(keyOf(notice))
-        return
+        return false
       }
       yield* Effect.sleep(pause)
     }
   })
 
-  const work = (way: string) =>
+  const work = (name: string, way: Way): Effect.Effect<void> =>
     Effect.gen(function* () {
-      const waiting = ways.get(way)
-      while (waiting !== undefined && waiting.length > 0) {
-        yield* deliver(waiting[0]!)
-        waiting.shift()
+      while (way.waiting.length > 0) {
+        if (!(yield* deliver(way.waiting[0]!))) {
+          blocked.set(name, way.bucket)
+          reading?.parked.add(name)
+          return
+        }
+        way.waiting.shift()
       }
-      ways.delete(way)
-    })
+    }).pipe(
+      Effect.catchCause((cause) =>
+        Effect.andThen(
+          Effect.logError(`Notices from ${name} stopped; the next read finds them`, cause),
+          // New ones must not overtake them.
+          Effect.sync(() => current.delete(way.bucket))
+        )
+      ),
+      Effect.ensuring(
+        Effect.sync(() => {
+          for (const notice of way.waiting) known.delete(keyOf(notice))
+          if (ways.get(name) === way) ways.delete(name)
+        })
+      )
+    )
 
-  const enqueue = (notice: NoticeRow) => {
+  const enqueue = (notice: NoticeRow): void => {
     const key = keyOf(notice)
     if (known.has(key)) return
     known.add(key)
-    const way = wayOf(notice)
-    const waiting = ways.get(way)
-    if (waiting !== undefined) waiting.push(notice)
+    const name = wayOf(notice)
+    const way = ways.get(name)
+    if (way !== undefined) way.waiting.push(notice)
     else {
-      ways.set(way, [notice])
-      runFork(FiberMap.run(fibers, way, work(way)))
+      const made: Way = { bucket: notice.bucket, waiting: [notice], fiber: undefined }
+      ways.set(name, made)
+      made.fiber = fork(work(name, made))
     }
   }
 
+  /** A notice which was just committed. When it cannot go at once, it stays in its row. */
+  const offer = (notice: NoticeRow): void => {
+    if (!current.has(notice.bucket) || blocked.has(wayOf(notice))) return
+    if (known.size < residentMax) enqueue(notice)
+    else current.delete(notice.bucket)
+  }
+
   journal.onCommit(({ notices }) => {
-    for (const row of notices) enqueue(fromRow(row))
+    for (const row of notices) {
+      const notice = fromRow(row)
+      if (!placement.isLocal(notice.bucket)) continue
+      if (reading === undefined) offer(notice)
+      else if (reading.committed.length < residentMax) reading.committed.push(notice)
+      else reading.overflown = true
+    }
   })
 
-  const readPending = (buckets: ReadonlyArray<number>) =>
-    store.notices({ buckets, limit: 1000 }).pipe(
-      Effect.map((rows) => {
-        // In order of their source: an older one must not overtake.
-        for (const notice of [...rows].sort((left, right) => left.seq - right.seq || left.ordinal - right.ordinal)) enqueue(notice)
-      }),
-      Effect.catch((error) => Effect.logWarning("Pending notices could not be read", error))
+  /** Reads what is pending; gives whether all of it is in memory now. */
+  const read = Effect.gen(function* () {
+    const buckets = yield* placement.owned
+    if (buckets.length === 0) return true
+    const found: NonNullable<typeof reading> = { committed: [], parked: new Set(), overflown: false }
+    reading = found
+    const stillBlocked = new Map<string, number>()
+    let after: NoticeRow | undefined
+    let complete = false
+    while (known.size + stillBlocked.size < residentMax) {
+      const page: ReadonlyArray<NoticeRow> = yield* store.notices({ buckets, after, limit: pageSize })
+      for (const notice of page) {
+        const way = wayOf(notice)
+        if (notice.parked) stillBlocked.set(way, notice.bucket)
+        else if (!found.parked.has(way)) enqueue(notice)
+      }
+      complete = page.length < pageSize
+      if (complete) break
+      after = page.at(-1)
+    }
+    if (found.overflown) {
+      complete = false
+      current.clear()
+    }
+    if (complete) {
+      for (const way of blocked.keys()) if (!stillBlocked.has(way) && !found.parked.has(way)) blocked.delete(way)
+      for (const bucket of buckets) if (placement.isLocal(bucket)) current.add(bucket)
+    }
+    for (const [way, bucket] of stillBlocked) blocked.set(way, bucket)
+    return complete
+  }).pipe(
+    Effect.ensuring(
+      Effect.sync(() => {
+        const committed = reading?.committed ?? []
+        reading = undefined
+        for (const notice of committed) offer(notice)
+      })
     )
-  placement.onAcquired(readPending)
-  placement.onLost((buckets) =>
-    Effect.forEach(
-      [...ways].filter(([, [notice]]) => notice !== undefined && buckets.has(placement.bucketOf(notice.sourceId))),
-      ([way, waiting]) => {
-        for (const notice of waiting) known.delete(keyOf(notice))
-        ways.delete(way)
-        return FiberMap.remove(fibers, way)
-      },
-      { discard: true }
-    )
-  )
-  yield* Effect.sleep(options.sweepInterval).pipe(
-    Effect.andThen(placement.owned),
-    Effect.flatMap(readPending),
-    Effect.forever,
-    Effect.forkScoped
   )
 
-  yield* Queue.takeBetween(acknowledged, 1, 1000).pipe(
-    // Collected for a moment, so that under load many share one flush, and alone they ride with the next step.
-    Effect.tap(() => Effect.sleep(options.acknowledgeWithin)),
-    Effect.flatMap((first) => Effect.map(Queue.clear(acknowledged), (rest) => [...first, ...rest])),
-    Effect.flatMap((notices) =>
-      journal
-        .unit({
-          cells: [],
-          cause: "notices",
-          body: ({ write }) => {
-            for (const { ordinal, seq, sourceId, sourceType } of notices) {
-              write(acknowledge, { source_id: sourceId, source_type: sourceType, seq, ordinal })
-            }
-          }
-        })
-        .pipe(
-          Effect.andThen(
-            Effect.sync(() => {
-              for (const notice of notices) known.delete(keyOf(notice))
-            })
-          ),
-          // Unacknowledged, they are delivered again, and the receiver knows their keys.
-          Effect.catch(() =>
-            Effect.sync(() => {
-              for (const notice of notices) known.delete(keyOf(notice))
-            })
-          )
-        )
+  placement.onAcquired((buckets) =>
+    Effect.sync(() => {
+      // While another node had them it may have left some behind.
+      for (const bucket of buckets) current.delete(bucket)
+      Queue.offerUnsafe(wakeUps, undefined)
+    })
+  )
+  placement.onLost((buckets) =>
+    Effect.sync(() => {
+      for (const bucket of buckets) current.delete(bucket)
+      for (const [way, bucket] of blocked) if (buckets.has(bucket)) blocked.delete(way)
+      for (const [name, way] of ways) {
+        if (!buckets.has(way.bucket)) continue
+        ways.delete(name)
+        way.fiber?.interruptUnsafe()
+      }
+    })
+  )
+
+  yield* read.pipe(
+    Effect.flatMap((complete) => {
+      if (!away) return Effect.succeed(complete)
+      away = false
+      return Effect.as(Effect.logInfo("Pending notices can be read again"), complete)
+    }),
+    Effect.catchCause((cause) => {
+      if (away) return Effect.succeed(false)
+      away = true
+      return Effect.as(Effect.logWarning("Pending notices cannot be read", cause), false)
+    }),
+    Effect.flatMap((complete) =>
+      complete
+        ? Effect.timeoutOption(Queue.take(wakeUps), options.sweepInterval)
+        : Effect.sleep(Duration.min(rereadAfter, options.sweepInterval))
     ),
     Effect.forever,
     Effect.forkScoped
   )
 
-  return Notices.of({ pending: Effect.sync(() => known.size) })
+  const change = (part: Part, notices: ReadonlyArray<NoticeAddress>, cause: string, row: Row) =>
+    journal.unit<void>({
+      cells: [],
+      cause,
+      body: ({ now, write }) => {
+        for (const { ordinal, seq, sourceId, sourceType } of notices) {
+          write(part, {
+            ...row,
+            source_id: sourceId,
+            source_type: sourceType,
+            seq,
+            ordinal,
+            due_at: DateTime.formatIso(now)
+          })
+        }
+      }
+    })
+
+  yield* Queue.takeBetween(acknowledged, 1, pageSize).pipe(
+    // Collected for a moment, so that under load many share one flush, and alone they ride with the next step.
+    Effect.tap(() => Effect.sleep(options.acknowledgeWithin)),
+    Effect.flatMap((first) =>
+      Effect.map(Queue.clear(acknowledged), (rest) => Arr.chunksOf([...first, ...rest], pageSize))
+    ),
+    Effect.flatMap(
+      Effect.forEach((notices) =>
+        change(acknowledge, notices, "notices", {}).pipe(
+          // Unacknowledged, they are delivered again, and the receiver knows their keys.
+          Effect.catchCause((cause) => Effect.logDebug("Notices are not acknowledged", cause)),
+          Effect.ensuring(
+            Effect.sync(() => {
+              for (const notice of notices) known.delete(keyOf(notice))
+            })
+          )
+        )
+      )
+    ),
+    Effect.forever,
+    Effect.forkScoped
+  )
+
+  const readSoon = () => {
+    Queue.offerUnsafe(wakeUps, undefined)
+  }
+
+  return Notices.of({
+    pending: Effect.sync(() => known.size),
+    replay: (notice) => Effect.map(change(replayNotices, [notice], "a notice is replayed", { attempts: 0 }), readSoon),
+    close: (notice) => Effect.map(change(acknowledge, [notice], "a notice is closed", {}), readSoon)
+  })
 })
 
 export const layer = (options: NoticesOptions): Layer.Layer<Notices, never, Store | Journal | Placement> =>
   Layer.effect(Notices, make(options))
 
 const fromRow = (row: Row): NoticeRow => ({
+  bucket: Number(row["bucket"]),
   sourceType: String(row["source_type"]),
   sourceId: String(row["source_id"]),
   seq: Number(row["seq"]),
@@ -177,5 +346,6 @@ const fromRow = (row: Row): NoticeRow => ({
   receiverId: String(row["receiver_id"]),
   message: JSON.parse(toJson(row["message"])),
   attempts: 0,
-  dueAt: DateTime.toUtc(DateTime.makeUnsafe(String(row["due_at"])))
+  dueAt: DateTime.toUtc(DateTime.makeUnsafe(String(row["due_at"]))),
+  parked: false
 })

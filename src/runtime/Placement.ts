@@ -46,7 +46,7 @@ interface Codecs {
   readonly decodeError: (value: unknown) => Effect.Effect<unknown, unknown>
 }
 
-const codecsOf = (rpc: Rpc.AnyWithProps): Codecs => {
+const makeCodecs = (rpc: Rpc.AnyWithProps): Codecs => {
   const payload = Schema.toCodecJson(rpc.payloadSchema) as unknown as Schema.Codec<unknown, unknown>
   const success = Schema.toCodecJson(rpc.successSchema) as unknown as Schema.Codec<unknown, unknown>
   const error = Schema.toCodecJson(
@@ -66,7 +66,9 @@ const Answer = Schema.TaggedUnion({
   Success: { value: Schema.Unknown },
   Refusal: { error: Schema.Unknown },
   /** The actor failed in a way nobody planned for; what happened stands in the log of its node. */
-  Fault: {}
+  Fault: {},
+  /** Its node does not answer this message: it is starting, or of a version which does not know it. */
+  Unknown: {}
 })
 
 const Host = Entity.make("Host", [
@@ -101,6 +103,8 @@ export class Placement extends Context.Service<
     /** One call with a message which is known only at run time, in the contract's JSON. */
     readonly send: (contract: string, id: string, message: unknown) => Effect.Effect<unknown, unknown>
     readonly serve: <E extends AnyContract>(contract: E, handlers: HandlersOf<E>) => void
+    /** Whether this node answers the contract's calls: a starting one has buckets before it has all of its actors. */
+    readonly serves: (contract: string) => boolean
     /** Resolves when the actor has gone beyond `version`, or after `atMost`. */
     readonly awaitChange: (
       type: string,
@@ -111,7 +115,10 @@ export class Placement extends Context.Service<
     /** How changes are awaited on the node that has the actor. */
     readonly serveChanges: (wait: (type: string, id: string, version: number) => Effect.Effect<void>) => void
     readonly owned: Effect.Effect<ReadonlyArray<number>>
-    /** Called with buckets this node has just got, before it looks again; and with those it has lost. */
+    /**
+     * Called with buckets this node has got, also those it had before the listener came; and with those it has lost. It does not look
+     * again before they have returned: what takes long belongs into a fiber.
+     */
     readonly onAcquired: (listener: (buckets: ReadonlyArray<number>) => Effect.Effect<void>) => void
     readonly onLost: (listener: (buckets: ReadonlySet<number>) => Effect.Effect<void>) => void
   }
@@ -128,14 +135,10 @@ const hostId = (bucket: number) => `bucket-${bucket}`
 
 export const make = Effect.fnUntraced(function* (options: PlacementOptions) {
   const sharding = yield* Sharding.Sharding
-  const contracts = new Map<
-    string,
-    { readonly handlers: Readonly<Record<string, AnyHandler>>; readonly codecs: ReadonlyMap<string, Codecs> }
-  >()
+  const handlersOf = new Map<string, Readonly<Record<string, AnyHandler>>>()
+  const codecsOf = new Map<string, ReadonlyMap<string, Codecs>>()
   const everyBucket = Array.from({ length: options.buckets }, (_, bucket) => bucket)
-  const shards = everyBucket.map((bucket) =>
-    sharding.getShardId(EntityId.make(hostId(bucket)), "default")
-  )
+  const shards = everyBucket.map((bucket) => sharding.getShardId(EntityId.make(hostId(bucket)), "default"))
   const acquiredListeners: Array<(buckets: ReadonlyArray<number>) => Effect.Effect<void>> = []
   const lostListeners: Array<(buckets: ReadonlySet<number>) => Effect.Effect<void>> = []
   let waitForChange: (type: string, id: string, version: number) => Effect.Effect<void> = () => Effect.never
@@ -148,20 +151,17 @@ export const make = Effect.fnUntraced(function* (options: PlacementOptions) {
     readonly tag: string
     readonly payload: unknown
   }): Effect.fn.Return<typeof Answer.Type> {
-    const served = contracts.get(request.contract)
-    const codecs = served?.codecs.get(request.tag)
-    const handler = served?.handlers[request.tag]
-    if (codecs === undefined || handler === undefined) {
-      return yield* Effect.die(new Error(`nobody here answers ${request.contract}.${request.tag}`))
-    }
+    const codecs = codecsOf.get(request.contract)?.get(request.tag)
+    const handler = handlersOf.get(request.contract)?.[request.tag]
+    if (codecs === undefined || handler === undefined) return { _tag: "Unknown" }
     const payload = yield* Effect.orDie(codecs.decodePayload(request.payload))
     const exit = yield* Effect.exit(handler(request.id, payload))
     if (Exit.isSuccess(exit)) {
-      return { _tag: "Success" as const, value: yield* Effect.orDie(codecs.encodeSuccess(exit.value)) }
+      return { _tag: "Success", value: yield* Effect.orDie(codecs.encodeSuccess(exit.value)) }
     }
     const refusal = exit.cause.reasons.find((reason) => reason._tag === "Fail")
     if (refusal === undefined) return yield* Effect.failCause(exit.cause as Cause.Cause<never>)
-    return { _tag: "Refusal" as const, error: yield* Effect.orDie(codecs.encodeError(refusal.error)) }
+    return { _tag: "Refusal", error: yield* Effect.orDie(codecs.encodeError(refusal.error)) }
   })
 
   yield* sharding.registerEntity(
@@ -171,10 +171,9 @@ export const make = Effect.fnUntraced(function* (options: PlacementOptions) {
         Ask: ({ payload }) =>
           answer(payload).pipe(
             Effect.catchDefect((defect) =>
-              Effect.as(
-                Effect.logError(`${payload.contract}.${payload.tag} failed`, defect),
-                { _tag: "Fault" as const }
-              )
+              Effect.as(Effect.logError(`${payload.contract}.${payload.tag} failed`, defect), {
+                _tag: "Fault" as const
+              })
             )
           ),
         AwaitChange: ({ payload }) =>
@@ -198,11 +197,12 @@ export const make = Effect.fnUntraced(function* (options: PlacementOptions) {
     timeout: Duration.Duration
   ): Effect.fn.Return<unknown, unknown> {
     const bucket = of(id)
-    const served = contracts.get(contract)
-    const codecs = served?.codecs.get(tag)
-    if (served === undefined || codecs === undefined) return yield* Effect.die(new Error(`unknown message ${contract}.${tag}`))
+    const codecs = codecsOf.get(contract)?.get(tag)
+    if (codecs === undefined) return yield* Effect.die(new Error(`unknown message ${contract}.${tag}`))
     if (isLocal(bucket)) {
-      return yield* served.handlers[tag]!(id, payload).pipe(
+      const handler = handlersOf.get(contract)?.[tag]
+      if (handler === undefined) return yield* unavailable
+      return yield* handler(id, payload).pipe(
         Effect.timeoutOrElse({ duration: timeout, orElse: () => Effect.fail(unavailable) })
       )
     }
@@ -220,11 +220,20 @@ export const make = Effect.fnUntraced(function* (options: PlacementOptions) {
         return yield* Effect.fail(yield* Effect.orDie(codecs.decodeError(reply.error)))
       case "Fault":
         return yield* Effect.die(new Error(`${contract}.${tag} failed on its node`))
+      case "Unknown":
+        return yield* unavailable
     }
   })
 
+  const learn = (contract: AnyContract) => {
+    if (codecsOf.has(contract.type)) return
+    const requests: Iterable<[string, unknown]> = contract.protocol.requests
+    codecsOf.set(contract.type, new Map([...requests].map(([tag, rpc]) => [tag, makeCodecs(rpc as Rpc.AnyWithProps)])))
+  }
+
   const client: Placement["Service"]["client"] = (contract, clientOptions) => {
     const timeout = clientOptions?.timeout ?? options.callTimeout
+    learn(contract)
     const calls = [...contract.protocol.requests.keys()].map(
       (tag) => [tag, (id: string) => (payload: unknown) => ask(contract.type, id, tag, payload, timeout)] as const
     )
@@ -232,15 +241,23 @@ export const make = Effect.fnUntraced(function* (options: PlacementOptions) {
   }
 
   let before: ReadonlySet<number> = new Set()
+  /** One listener's trouble is not the others'. */
+  const tell = <A>(listeners: ReadonlyArray<(buckets: A) => Effect.Effect<void>>, buckets: A) =>
+    Effect.forEach(
+      listeners,
+      (listener) =>
+        Effect.suspend(() => listener(buckets)).pipe(
+          Effect.catchCause((cause) => Effect.logError("Buckets have moved, and not all is done about it", cause))
+        ),
+      { concurrency: "unbounded", discard: true }
+    )
   const look = Effect.gen(function* () {
     const now = new Set(everyBucket.filter(isLocal))
     const lost = new Set([...before].filter((bucket) => !now.has(bucket)))
     const acquired = [...now].filter((bucket) => !before.has(bucket))
     before = now
-    if (lost.size > 0) yield* Effect.forEach(lostListeners, (listener) => listener(lost), { discard: true })
-    if (acquired.length > 0) {
-      yield* Effect.forEach(acquiredListeners, (listener) => listener(acquired), { discard: true })
-    }
+    if (lost.size > 0) yield* tell(lostListeners, lost)
+    if (acquired.length > 0) yield* tell(acquiredListeners, acquired)
   })
   yield* look.pipe(
     Effect.catchCause((cause) => Effect.logError("Looking after buckets failed", cause)),
@@ -248,6 +265,7 @@ export const make = Effect.fnUntraced(function* (options: PlacementOptions) {
     Effect.forever,
     Effect.forkScoped
   )
+  const runFork = Effect.runForkWith(yield* Effect.context<never>())
 
   return Placement.of({
     bucketOf: of,
@@ -256,27 +274,24 @@ export const make = Effect.fnUntraced(function* (options: PlacementOptions) {
     send: (contract, id, message) =>
       Effect.suspend(() => {
         const tag = Predicate.hasProperty(message, "_tag") ? String(message._tag) : ""
-        const codecs = contracts.get(contract)?.codecs.get(tag)
+        const codecs = codecsOf.get(contract)?.get(tag)
         if (codecs === undefined) return Effect.die(new Error(`unknown message ${contract}.${tag}`))
         return Effect.flatMap(Effect.orDie(codecs.decodePayload(message)), (payload) =>
           ask(contract, id, tag, payload, options.callTimeout)
         )
       }),
     serve: (contract, handlers) => {
-      contracts.set(contract.type, {
-        handlers: handlers as unknown as Readonly<Record<string, AnyHandler>>,
-        codecs: new Map(
-          [...contract.protocol.requests].map(([tag, rpc]) => [tag, codecsOf(rpc as unknown as Rpc.AnyWithProps)])
-        )
-      })
+      learn(contract)
+      handlersOf.set(contract.type, handlers as unknown as Readonly<Record<string, AnyHandler>>)
     },
+    serves: (contract) => handlersOf.has(contract),
     awaitChange: (type, id, version, atMost) =>
       Effect.suspend(() => {
         const bucket = of(id)
         return isLocal(bucket)
           ? waitForChange(type, id, version).pipe(Effect.timeoutOption(atMost), Effect.asVoid)
           : host(hostId(bucket))
-              .AwaitChange({ type, id, version, atMostMs: Duration.toMillis(atMost) })
+              .AwaitChange({ type, id, version, atMostMs: Math.ceil(Duration.toMillis(atMost)) })
               .pipe(
                 Effect.mapError(() => unavailable),
                 Effect.timeoutOrElse({
@@ -291,6 +306,7 @@ export const make = Effect.fnUntraced(function* (options: PlacementOptions) {
     owned: Effect.sync(() => everyBucket.filter(isLocal)),
     onAcquired: (listener) => {
       acquiredListeners.push(listener)
+      if (before.size > 0) runFork(tell([listener], [...before]))
     },
     onLost: (listener) => {
       lostListeners.push(listener)

@@ -1,24 +1,26 @@
 /** The journal's store on Postgres: one dedicated connection for flushes, the pool for everything else. */
 import * as PgConnection from "@effect/sql-pg/PgConnection"
-import {
-  DateTime,
-  Duration,
-  Effect,
-  Exit,
-  Fiber,
-  Layer,
-  Metric,
-  type Redacted,
-  Scope,
-  Semaphore
-} from "effect"
+import { DateTime, Duration, Effect, Exit, Fiber, Layer, Metric, Option, type Redacted, Scope, Semaphore } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
-import { Conflict, type HistoryRow, type LoadedActor, Lost, type NoticeRow, Rejected, Store, type StoreError } from "./Store.ts"
+import {
+  Conflict,
+  type HistoryRow,
+  type LoadedActor,
+  Lost,
+  type NoticeRow,
+  Rejected,
+  Store,
+  type StoreError,
+  type TimerRow
+} from "./Store.ts"
 import { type Counters, type CounterTable, flushStatement, type Row, toJson } from "./Table.ts"
 
 /** How many remembered keys are loaded with an actor; older ones are looked up. */
 const loadedKeys = 500
+
+/** Combinations of parts whose statements are kept. */
+const preparedStatements = 512
 
 const statements = Metric.counter("journal_statements_total", {
   description: "Statements sent for flushes, loads and sweeps",
@@ -35,23 +37,38 @@ export interface PostgresStoreOptions {
   readonly idleInTransaction: Duration.Duration
 }
 
-const causeOf = (error: SqlError): { readonly code?: unknown; readonly constraint?: unknown; readonly message?: unknown } =>
-  (error.reason.cause ?? {}) as { code?: unknown; constraint?: unknown }
+const causeOf = (
+  error: SqlError
+): { readonly code?: unknown; readonly constraint?: unknown; readonly message?: unknown } => error.reason.cause ?? {}
+
+/**
+ * SQLSTATE classes which speak of the content, so that it would be refused again: cardinality, data, integrity, syntax or access, check
+ * option, program limit, raised by a function. The others are the database's own trouble, and pass.
+ */
+const aboutContent = ["21", "22", "23", "42", "44", "54", "P0"]
+
+/** Of the history: two owners have written the same step of an actor, and the other one was first. */
+const raced = "history_pkey"
 
 const classify = (error: SqlError): StoreError => {
-  const { code, constraint, message } = causeOf(error)
-  if (code === "22012") return new Conflict({})
-  const text = typeof code === "string" ? code : ""
-  // Another owner's history or ledger row stands there already: its actors are reloaded, and the key found.
-  if (text === "23505") return new Conflict({ constraint: String(constraint) })
-  // 21: one statement would write a row twice; 22: a value does not fit its type; 23: a constraint is violated.
-  if (text.startsWith("21") || text.startsWith("22") || text.startsWith("23") || text.startsWith("42")) {
-    return new Rejected({ constraint: typeof constraint === "string" ? constraint : text, detail: String(message ?? "") })
-  }
-  return new Lost({ detail: text === "" ? error.reason._tag : text })
+  const { code, constraint } = causeOf(error)
+  const state = typeof code === "string" ? code : ""
+  const named = typeof constraint === "string" ? constraint : undefined
+  // The flush's own guard divides by zero.
+  if (state === "22012" || (state === "23505" && named === raced)) return new Conflict({})
+  // Another owner's ledger row stands there already, or somebody else has this number: reload, and decide again.
+  if (state === "23505") return new Conflict({ constraint: named ?? state })
+  if (aboutContent.includes(state.slice(0, 2)))
+    return new Rejected({ constraint: named ?? state, detail: detailOf(error) })
+  return lost(error)
 }
 
-const lost = (error: SqlError) => new Lost({ detail: error.reason._tag })
+const detailOf = (error: SqlError): string => {
+  const { code, message } = causeOf(error)
+  return [error.reason._tag, code, message].filter((part) => typeof part === "string" && part !== "").join(" ")
+}
+
+const lost = (error: SqlError) => new Lost({ detail: detailOf(error) })
 
 interface Lane {
   readonly connection: PgConnection.PgConnection
@@ -70,7 +87,7 @@ const makeLane = Effect.fnUntraced(function* (options: PostgresStoreOptions) {
         url: options.url,
         multiplex: true,
         applicationName: "cartwright-journal",
-        preparedStatementCacheSize: 512,
+        preparedStatementCacheSize: preparedStatements,
         keepAlive: "5 seconds",
         startupParameters: {
           idle_in_transaction_session_timeout: `${Duration.toMillis(options.idleInTransaction)}`,
@@ -87,7 +104,9 @@ const makeLane = Effect.fnUntraced(function* (options: PostgresStoreOptions) {
     current = { connection: made.value, scope }
     return current
   })
-  const acquire = mutex.withPermits(1)(Effect.suspend(() => (current === undefined ? connect : Effect.succeed(current))))
+  const acquire = mutex.withPermits(1)(
+    Effect.suspend(() => (current === undefined ? connect : Effect.succeed(current)))
+  )
   const release = (lane: Lane) =>
     Effect.suspend(() => {
       if (current === lane) current = undefined
@@ -103,7 +122,7 @@ export const make = Effect.fnUntraced(function* (options: PostgresStoreOptions) 
   const cache = new Map<string, string>()
 
   const run = (connection: PgConnection.PgConnection, text: string, parameters: ReadonlyArray<unknown> = []) =>
-     Effect.andThen(Metric.update(statements, 1), connection.query(text, parameters))
+    Effect.andThen(Metric.update(statements, 1), connection.query(text, parameters))
 
   const write = Effect.fnUntraced(function* (
     connection: PgConnection.PgConnection,
@@ -126,6 +145,7 @@ export const make = Effect.fnUntraced(function* (options: PostgresStoreOptions) 
     let text = cache.get(name)
     if (text === undefined) {
       text = flushStatement(filled.map(({ part }) => part))
+      if (cache.size >= preparedStatements) cache.clear()
       cache.set(name, text)
     }
     const flush = run(connection, text, [batch.guarded, ...filled.map(({ rows }) => toJson(rows))])
@@ -134,64 +154,83 @@ export const make = Effect.fnUntraced(function* (options: PostgresStoreOptions) 
     yield* Effect.all([flush, run(connection, "commit")], { concurrency: "unbounded", discard: true })
   })
 
+  /** A multiplexed connection cannot be interrupted, so the limit is watched from beside it. */
+  const within = <A, E>(effect: Effect.Effect<A, E>) =>
+    Effect.forkIn(effect, scope).pipe(
+      Effect.flatMap((fiber) => Fiber.await(fiber)),
+      Effect.timeoutOption(options.flushTimeout)
+    )
+
   const transact: Store["Service"]["transact"] = (keys, body) =>
     Effect.gen(function* () {
       const held = yield* lane.acquire.pipe(Effect.mapError(lost))
-      // A multiplexed connection cannot be interrupted, so the limit is watched from beside it.
-      const fiber = yield* Effect.forkIn(write(held.connection, keys, body), scope)
-      const exit = yield* Fiber.await(fiber).pipe(Effect.timeoutOption(options.flushTimeout))
-      if (exit._tag === "None") {
+      const exit = yield* within(write(held.connection, keys, body))
+      if (Option.isNone(exit)) {
         yield* lane.release(held)
-        return yield* new Lost({ detail: "timeout" })
+        return yield* new Lost({ detail: `no answer within ${Duration.format(options.flushTimeout)}` })
       }
       if (Exit.isSuccess(exit.value)) return
-      const error = yield* Effect.failCause(exit.value.cause).pipe(
-        Effect.catchDefect(() => Effect.succeed(undefined)),
-        Effect.flip,
-        Effect.orElseSucceed(() => undefined)
-      )
-      const classified = error === undefined ? new Lost({ detail: "interrupted" }) : classify(error)
-      if (classified._tag === "Lost") yield* lane.release(held)
-      else if (keys.length > 0) yield* run(held.connection, "rollback").pipe(Effect.ignore)
-      return yield* classified
+      const reason = exit.value.cause.reasons.find(({ _tag }) => _tag !== "Interrupt")
+      const error = reason?._tag === "Fail" ? classify(reason.error) : undefined
+      if (error?._tag === "Lost" || reason === undefined) yield* lane.release(held)
+      else if (keys.length > 0) {
+        const ended = yield* within(run(held.connection, "rollback"))
+        if (Option.isNone(ended) || Exit.isFailure(ended.value)) yield* lane.release(held)
+      }
+      if (error !== undefined) return yield* error
+      return reason?._tag === "Die" ? yield* Effect.die(reason.defect) : yield* new Lost({ detail: "interrupted" })
     })
 
   const query: Store["Service"]["query"] = (text, parameters) =>
     sql.unsafe<Row>(text, parameters).pipe(
       Effect.timeout(options.flushTimeout),
-      Effect.mapError((error) => (error._tag === "SqlError" ? lost(error) : new Lost({ detail: "timeout" }))),
+      Effect.mapError((error) =>
+        error._tag === "SqlError"
+          ? lost(error)
+          : new Lost({ detail: `no answer within ${Duration.format(options.flushTimeout)}` })
+      ),
       Effect.tap(Metric.update(statements, 1))
     )
 
+  // One statement, and so one snapshot: a row that was read after its keys would have its last command carried out again.
   const load: Store["Service"]["load"] = Effect.fnUntraced(function* (actors) {
     const types = [...new Set(actors.map(({ definition }) => definition))]
-    const ids = [...new Set(actors.map(({ id }) => id))]
-    const [histories, ...states] = yield* Effect.all(
+    const found = yield* query(
       [
-        query(
-          `select a.id as actor_id, a.type as actor_type, h.seq, h.key, h.fingerprint, h.refusal from unnest($1::text[], $2::text[]) as a(id, type) cross join lateral (select seq, key, fingerprint, refusal from runtime.history where actor_id = a.id and actor_type = a.type order by seq desc limit ${loadedKeys}) h`,
-          [actors.map(({ id }) => id), actors.map(({ definition }) => definition.type)]
-        ),
-        ...types.map((definition) =>
-          query(`select id, to_jsonb(t) as state from ${definition.table.name} t where id = any($1::text[])`, [ids])
+        `select a.type, a.id, null::jsonb as state, h.seq, h.key, h.fingerprint, h.refusal from unnest($1::text[], $2::text[]) as a(id, type) cross join lateral (select seq, key, fingerprint, refusal from runtime.history where actor_id = a.id and actor_type = a.type order by seq desc limit ${loadedKeys}) h`,
+        ...types.map(
+          ({ table }, index) =>
+            `select $${2 * index + 3}::text, t.id, to_jsonb(t), null, null, null, null from ${table.name} t where t.id = any($${2 * index + 4}::text[])`
         )
-      ],
-      { concurrency: "unbounded" }
+      ].join(" union all "),
+      [
+        actors.map(({ id }) => id),
+        actors.map(({ definition }) => definition.type),
+        ...types.flatMap((type) => [
+          type.type,
+          actors.flatMap(({ definition, id }) => (definition === type ? [id] : []))
+        ])
+      ]
     )
+    const rowsOf = new Map<string, Row>()
     const keysOf = new Map<string, Array<LoadedActor["keys"][number]>>()
-    for (const row of histories!) {
-      const address = `${row["actor_type"]}/${row["actor_id"]}`
+    for (const row of found) {
+      const address = `${String(row["type"])}/${String(row["id"])}`
+      if (row["seq"] === null) {
+        rowsOf.set(address, row["state"] as Row)
+        continue
+      }
       const keys = keysOf.get(address) ?? []
       keys.push(rememberedOf(row))
       keysOf.set(address, keys)
     }
-    const rowsOf = new Map<string, Row>()
-    types.forEach((definition, index) => {
-      for (const row of states[index]!) rowsOf.set(`${definition.type}/${row["id"]}`, row["state"] as Row)
-    })
     return actors.map(({ definition, id }): LoadedActor => {
       const keys = keysOf.get(`${definition.type}/${id}`) ?? []
-      return { row: rowsOf.get(`${definition.type}/${id}`), keys, keysComplete: keys.length < loadedKeys }
+      return {
+        row: rowsOf.get(`${definition.type}/${id}`),
+        keys: keys.sort((left, right) => left.seq - right.seq),
+        keysComplete: keys.length < loadedKeys
+      }
     })
   })
 
@@ -209,25 +248,20 @@ export const make = Effect.fnUntraced(function* (options: PostgresStoreOptions) 
         "select seq, command, events, refusal is not null as refused, cause, at from runtime.history where actor_id = $1 and actor_type = $2 and seq > $3 order by seq limit $4",
         [id, type, afterSeq, limit]
       ).pipe(Effect.map((rows) => rows.map(historyRowOf))),
-    timers: ({ before, buckets, limit, urgent }) =>
+    timers: ({ after, before, buckets, limit, urgent }) =>
       query(
-        `select actor_type, actor_id, name, bucket, due_at from runtime.timers where bucket = any($1::int[]) and due_at < $2::timestamptz ${urgent ? "and urgent" : ""} order by due_at limit $3`,
-        [buckets, DateTime.formatIso(before), limit]
-      ).pipe(
-        Effect.map((rows) =>
-          rows.map((row) => ({
-            actorType: String(row["actor_type"]),
-            actorId: String(row["actor_id"]),
-            name: String(row["name"]),
-            bucket: Number(row["bucket"]),
-            dueAt: instantOf(row["due_at"])
-          }))
-        )
-      ),
-    notices: ({ buckets, limit }) =>
+        `select actor_type, actor_id, name, bucket, due_at from runtime.timers where bucket = any($1::int[]) and due_at < $2::timestamptz ${urgent ? "and urgent" : ""} ${after === undefined ? "" : "and (due_at, actor_id, actor_type, name) > ($4::timestamptz, $5, $6, $7)"} order by due_at, actor_id, actor_type, name limit $3`,
+        [
+          buckets,
+          DateTime.formatIso(before),
+          limit,
+          ...(after === undefined ? [] : [DateTime.formatIso(after.dueAt), after.actorId, after.actorType, after.name])
+        ]
+      ).pipe(Effect.map((rows) => rows.map(timerRowOf))),
+    notices: ({ after, buckets, limit }) =>
       query(
-        "select source_type, source_id, seq, ordinal, receiver_type, receiver_id, message, attempts, due_at from runtime.notices where bucket = any($1::int[]) and parked_at is null order by due_at limit $2",
-        [buckets, limit]
+        `select bucket, source_type, source_id, seq, ordinal, receiver_type, receiver_id, message, attempts, due_at, parked_at is not null as parked from runtime.notices n where bucket = any($1::int[]) ${after === undefined ? "" : "and (source_id, source_type, seq, ordinal) > ($3, $4, $5, $6)"} and not exists (select 1 from runtime.notices p where p.source_id = n.source_id and p.source_type = n.source_type and p.receiver_type = n.receiver_type and p.receiver_id = n.receiver_id and p.parked_at is not null and (p.seq, p.ordinal) < (n.seq, n.ordinal)) order by source_id, source_type, seq, ordinal limit $2`,
+        [buckets, limit, ...(after === undefined ? [] : [after.sourceId, after.sourceType, after.seq, after.ordinal])]
       ).pipe(Effect.map((rows) => rows.map(noticeRowOf))),
     noticeFailed: (notice, outcome) =>
       query(
@@ -273,7 +307,16 @@ const historyRowOf = (row: Row): HistoryRow => ({
   at: instantOf(row["at"])
 })
 
+const timerRowOf = (row: Row): TimerRow => ({
+  actorType: String(row["actor_type"]),
+  actorId: String(row["actor_id"]),
+  name: String(row["name"]),
+  bucket: Number(row["bucket"]),
+  dueAt: instantOf(row["due_at"])
+})
+
 const noticeRowOf = (row: Row): NoticeRow => ({
+  bucket: Number(row["bucket"]),
   sourceType: String(row["source_type"]),
   sourceId: String(row["source_id"]),
   seq: Number(row["seq"]),
@@ -282,5 +325,6 @@ const noticeRowOf = (row: Row): NoticeRow => ({
   receiverId: String(row["receiver_id"]),
   message: row["message"],
   attempts: Number(row["attempts"]),
-  dueAt: instantOf(row["due_at"])
+  dueAt: instantOf(row["due_at"]),
+  parked: row["parked"] === true
 })

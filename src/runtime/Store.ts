@@ -7,13 +7,25 @@ import type { AnyDefinition } from "./Actor.ts"
 export class Conflict extends Data.TaggedError("Conflict")<{
   /** The unique constraint that was met; absent when a version had moved on. */
   readonly constraint?: string
-}> {}
+}> {
+  override get message() {
+    return this.constraint ?? "version"
+  }
+}
 
 /** The database refuses the content, and will again. Nothing of this flush was written. */
-export class Rejected extends Data.TaggedError("Rejected")<{ readonly constraint: string; readonly detail: string }> {}
+export class Rejected extends Data.TaggedError("Rejected")<{ readonly constraint: string; readonly detail: string }> {
+  override get message() {
+    return `${this.constraint}: ${this.detail}`
+  }
+}
 
 /** The connection was lost, or the database is away or too slow: whether the flush was written is unknown. */
-export class Lost extends Data.TaggedError("Lost")<{ readonly detail: string }> {}
+export class Lost extends Data.TaggedError("Lost")<{ readonly detail: string }> {
+  override get message() {
+    return this.detail
+  }
+}
 
 export type StoreError = Conflict | Rejected | Lost
 
@@ -45,6 +57,8 @@ export interface TimerRow {
 }
 
 export interface NoticeRow {
+  /** Whose node delivers it: the source's. */
+  readonly bucket: number
   readonly sourceType: string
   readonly sourceId: string
   readonly seq: number
@@ -53,7 +67,10 @@ export interface NoticeRow {
   readonly receiverId: string
   readonly message: unknown
   readonly attempts: number
+  /** Not to be tried again before. */
   readonly dueAt: DateTime.Utc
+  /** Set aside for an operator. */
+  readonly parked: boolean
 }
 
 export interface HistoryRow {
@@ -65,17 +82,18 @@ export interface HistoryRow {
   readonly at: DateTime.Utc
 }
 
-/** A place in a listing of timers or notices; the next page starts behind it. */
-export type Cursor = ReadonlyArray<string>
-
 export class Store extends Context.Service<
   Store,
   {
-    /** Locks the counters of `keys` in order, lets `body` decide on them, writes what it gives, commits. `body` may run again. */
+    /**
+     * Locks the counters of `keys` in order, lets `body` decide on them, writes what it gives, commits. What `body` throws is a defect, and
+     * nothing is written then.
+     */
     readonly transact: (
       keys: ReadonlyArray<string>,
       body: (counters: ReadonlyArray<Counters>) => Batch
     ) => Effect.Effect<void, StoreError>
+    /** Rows and keys as they were at one instant: never a row whose last key is missing. */
     readonly load: (
       actors: ReadonlyArray<{ readonly definition: AnyDefinition; readonly id: string }>
     ) => Effect.Effect<ReadonlyArray<LoadedActor>, Lost>
@@ -97,11 +115,18 @@ export class Store extends Context.Service<
       readonly buckets: ReadonlyArray<number>
       readonly before: DateTime.Utc
       readonly urgent: boolean
+      /** The last one of the page before. */
+      readonly after?: TimerRow | undefined
       readonly limit: number
     }) => Effect.Effect<ReadonlyArray<TimerRow>, Lost>
-    /** Notices of the buckets which are neither acknowledged nor parked, oldest first. */
+    /**
+     * Notices of the buckets which are not acknowledged, by source and in its order. Behind a parked one, those from the same source to
+     * the same receiver are left out.
+     */
     readonly notices: (options: {
       readonly buckets: ReadonlyArray<number>
+      /** The last one of the page before. */
+      readonly after?: NoticeRow | undefined
       readonly limit: number
     }) => Effect.Effect<ReadonlyArray<NoticeRow>, Lost>
     /** Stores a failed delivery; with `parked` it is set aside for an operator. */

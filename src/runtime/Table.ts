@@ -77,8 +77,14 @@ const list = (columns: Columns, prefix = "") =>
 /** One part of a flush: `sql` with its one parameter numbered, and whether each of its rows must have been written. */
 export interface Part {
   readonly name: string
+  readonly table: string
+  /** What `sql` does, for a store which has none. `patch` changes the row that `identity` names, where there is one. */
+  readonly action: "insert" | "update" | "append" | "change" | "keep" | "set" | "patch" | "remove"
   readonly guarded: boolean
-  /** Columns that name a row which one statement must not touch twice: of several with the same ones, the last counts. */
+  /**
+   * Columns that name a row which one statement must not touch twice: of several rows of a table with the same ones, in whichever part,
+   * the last counts.
+   */
   readonly identity?: ReadonlyArray<string>
   readonly sql: (parameter: number) => string
 }
@@ -92,9 +98,12 @@ export const insertState = (table: StateColumns): Part => {
   const columns = withIdentity(table.columns)
   return {
     name: `insert ${table.name}`,
+    table: table.name,
+    action: "insert",
     guarded: true,
+    // Only an actor which is there already is a race; another constraint is met loudly.
     sql: (parameter) =>
-      `insert into ${table.name} (${list(columns)}, created_at, updated_at) select ${list(columns, "x.")}, x.at, x.at from ${recordset({ ...columns, at: "timestamptz" }, parameter)} on conflict do nothing returning 1`
+      `insert into ${table.name} (${list(columns)}, created_at, updated_at) select ${list(columns, "x.")}, x.at, x.at from ${recordset({ ...columns, at: "timestamptz" }, parameter)} on conflict (id) do nothing returning 1`
   }
 }
 
@@ -105,6 +114,8 @@ export const updateState = (table: StateColumns): Part => {
   const set = ["version", ...Object.keys(changing)].map((name) => `"${name}" = x."${name}"`).join(", ")
   return {
     name: `update ${table.name}`,
+    table: table.name,
+    action: "update",
     guarded: true,
     sql: (parameter) =>
       `update ${table.name} t set ${set}, updated_at = x.at from ${recordset({ ...columns, at: "timestamptz", expected: "int" }, parameter)} where t.id = x.id and t.version = x.expected returning 1`
@@ -113,6 +124,8 @@ export const updateState = (table: StateColumns): Part => {
 
 export const appendRows = (table: LogTable): Part => ({
   name: `append ${table.name}`,
+  table: table.name,
+  action: "append",
   guarded: true,
   sql: (parameter) =>
     `insert into ${table.name} (${list(table.columns)}) select ${list(table.columns, "x.")} from ${recordset(table.columns, parameter)} returning 1`
@@ -127,6 +140,8 @@ export const changeCounters = (table: CounterTable): Part => {
   const set = table.counters.map((name) => `"${name}" = t."${name}" + x."${name}"`).join(", ")
   return {
     name: `change ${table.name}`,
+    table: table.name,
+    action: "change",
     guarded: true,
     sql: (parameter) =>
       `update ${table.name} t set ${set}, version = t.version + 1 from ${recordset(columns, parameter)} where t."${table.key}" = x.key and t."${table.part}" = x.part returning 1`
@@ -172,6 +187,8 @@ const timerColumns: Columns = {
 
 export const setTimers: Part = {
   name: "set timers",
+  table: "runtime.timers",
+  action: "set",
   guarded: false,
   identity: ["actor_id", "actor_type", "name"],
   sql: (parameter) =>
@@ -180,6 +197,8 @@ export const setTimers: Part = {
 
 export const clearTimers: Part = {
   name: "clear timers",
+  table: "runtime.timers",
+  action: "remove",
   guarded: false,
   identity: ["actor_id", "actor_type", "name"],
   sql: (parameter) =>
@@ -198,19 +217,37 @@ const noticeColumns: Columns = {
   due_at: "timestamptz"
 }
 
-export const notices: LogTable = { name: "runtime.notices", columns: noticeColumns }
+const noticesTable = "runtime.notices"
 
+export const notices: LogTable = { name: noticesTable, columns: noticeColumns }
+
+/** Removes notices which have been delivered, or which an operator has closed. */
 export const acknowledgeNotices: Part = {
   name: "acknowledge notices",
+  table: noticesTable,
+  action: "remove",
   guarded: false,
   identity: ["source_id", "source_type", "seq", "ordinal"],
   sql: (parameter) =>
     `delete from runtime.notices t using ${recordset({ source_id: "text", source_type: "text", seq: "int", ordinal: "int" }, parameter)} where t.source_id = x.source_id and t.source_type = x.source_type and t.seq = x.seq and t.ordinal = x.ordinal returning 1`
 }
 
+/** Gives parked notices all of their attempts again. */
+export const replayNotices: Part = {
+  name: "replay notices",
+  table: noticesTable,
+  action: "patch",
+  guarded: false,
+  identity: ["source_id", "source_type", "seq", "ordinal"],
+  sql: (parameter) =>
+    `update runtime.notices t set attempts = x.attempts, parked_at = x.parked_at, due_at = x.due_at from ${recordset({ source_id: "text", source_type: "text", seq: "int", ordinal: "int", attempts: "int", parked_at: "timestamptz", due_at: "timestamptz" }, parameter)} where t.source_id = x.source_id and t.source_type = x.source_type and t.seq = x.seq and t.ordinal = x.ordinal returning 1`
+}
+
 /** Rows whose first version stays: what a workflow step answered. */
 export const keepFirst = (table: LogTable): Part => ({
   name: `keep ${table.name}`,
+  table: table.name,
+  action: "keep",
   guarded: false,
   sql: (parameter) =>
     `insert into ${table.name} (${list(table.columns)}) select ${list(table.columns, "x.")} from ${recordset(table.columns, parameter)} on conflict do nothing returning 1`

@@ -2,8 +2,21 @@
  * Durable wake-ups. A timer is a row, set and cleared in the transaction of the transition it belongs to; a node which gets a bucket
  * wakes its urgent ones at once, due or not, since those processes were under way when the last owner stopped.
  */
-import { Clock, Context, DateTime, Duration, Effect, FiberMap, Layer, Metric, Semaphore } from "effect"
-import { clearTimers } from "./Table.ts"
+import {
+  Clock,
+  Context,
+  DateTime,
+  Duration,
+  Effect,
+  Exit,
+  type Fiber,
+  FiberSet,
+  Layer,
+  Metric,
+  Predicate,
+  Semaphore
+} from "effect"
+import { clearTimers, type Row } from "./Table.ts"
 import { Journal } from "./Journal.ts"
 import { Placement } from "./Placement.ts"
 import { Store, type TimerRow } from "./Store.ts"
@@ -15,6 +28,8 @@ export interface TimersOptions {
   readonly concurrency: number
   /** Timers read at once. */
   readonly page: number
+  /** How long one firing may take; a minute unless given. */
+  readonly handleWithin?: Duration.Duration
 }
 
 type Handler = (id: string, name: string, dueAt: DateTime.Utc, bucket: number) => Effect.Effect<void, unknown>
@@ -27,6 +42,8 @@ export class Timers extends Context.Service<
      * it is repeated, with growing pauses. A handler for one `name` goes before the one for all names.
      */
     readonly onDue: (actorType: string, handler: Handler, name?: string) => void
+    /** Timers in memory: near ones, and those which are repeated. */
+    readonly scheduled: Effect.Effect<number>
   }
 >()("cartwright/runtime/Timers") {}
 
@@ -36,111 +53,232 @@ const late = Metric.histogram("timers_late_seconds", {
   boundaries: [0.01, 0.1, 0.5, 1, 5, 30, 60, 600]
 })
 
-/** With its instant: a handler which sets the same timer anew must not be replaced by it while it runs. */
-const addressOf = ({ actorId, actorType, dueAt, name }: TimerRow) =>
-  `${actorType}/${actorId}/${name}@${dueAt.epochMilliseconds}`
+/** Pages of timers in memory at the most; the others wait in their rows. */
+const pagesMax = 10
+
+const backoffMax = 300_000
+
+/** A timer in memory. */
+interface Entry {
+  timer: TimerRow
+  /** How often it has failed on end. */
+  failures: number
+  /** Its handler is at work: it must not be stopped, whatever becomes of the timer meanwhile. */
+  running: boolean
+  /** What became of it while its handler was at work. */
+  next: TimerRow | "gone" | undefined
+  fiber: Fiber.Fiber<void> | undefined
+}
+
+const addressOf = ({ actorId, actorType, name }: Pick<TimerRow, "actorId" | "actorType" | "name">) =>
+  `${actorType}/${actorId}/${name}`
 
 export const make = Effect.fnUntraced(function* (options: TimersOptions) {
   const store = yield* Store
   const journal = yield* Journal
   const placement = yield* Placement
   const handlers = new Map<string, Handler>()
-  const fibers = yield* FiberMap.make<string>()
-  const scheduled = new Map<string, { readonly dueAt: number; readonly bucket: number; failures: number }>()
+  const fork = yield* FiberSet.makeRuntime()
+  const scheduled = new Map<string, Entry>()
   const permits = Semaphore.makeUnsafe(options.concurrency)
-  const runFork = Effect.runForkWith(yield* Effect.context<never>())
+  const scope = yield* Effect.scope
   const clock = yield* Clock.Clock
   const lookAhead = Duration.times(options.sweepInterval, 3)
+  const handleWithin = options.handleWithin ?? Duration.minutes(1)
+  const room = () => scheduled.size < options.page * pagesMax
+  /** Timers which were committed while a page was being read: what the page says of them may be old. */
+  const reads = new Set<Set<string>>()
+  let away = false
 
   const handlerOf = ({ actorType, name }: TimerRow) => handlers.get(`${actorType}/${name}`) ?? handlers.get(actorType)
 
   const handle = Effect.fnUntraced(function* (timer: TimerRow, handler: Handler) {
     const now = yield* DateTime.now
     yield* Metric.update(late, Math.max(0, now.epochMilliseconds - timer.dueAt.epochMilliseconds) / 1000)
-    yield* handler(timer.actorId, timer.name, timer.dueAt, timer.bucket)
+    yield* handler(timer.actorId, timer.name, timer.dueAt, timer.bucket).pipe(Effect.timeout(handleWithin))
     yield* Metric.update(fired, 1)
   })
 
-  const schedule = (timer: TimerRow, immediately: boolean): Effect.Effect<void> =>
+  const horizon = () => clock.currentTimeMillisUnsafe() + Duration.toMillis(lookAhead)
+
+  const untilDue = (timer: TimerRow) =>
+    Effect.suspend(() => Effect.sleep(Math.max(0, timer.dueAt.epochMilliseconds - clock.currentTimeMillisUnsafe())))
+
+  const run = (entry: Entry, immediately: boolean) =>
     Effect.gen(function* () {
-      const address = addressOf(timer)
-      if (scheduled.has(address) && !immediately) return
-      const entry = { dueAt: timer.dueAt.epochMilliseconds, bucket: timer.bucket, failures: 0 }
-      scheduled.set(address, entry)
-      const now = (yield* DateTime.now).epochMilliseconds
-      const run = Effect.gen(function* () {
-        if (!immediately) yield* Effect.sleep(Math.max(0, entry.dueAt - now))
-        while (placement.isLocal(timer.bucket)) {
-          const handler = handlerOf(timer)
-          if (handler === undefined) {
-            // A starting node has its buckets before it has all of its actors.
-            yield* Effect.sleep(100)
-            continue
-          }
-          const exit = yield* Effect.exit(permits.withPermits(1)(handle(timer, handler)))
-          if (exit._tag === "Success") {
-            // The row should be gone by now; when it is not, it comes up again after a pause.
-            yield* Effect.sleep(lookAhead)
-            return
-          }
-          entry.failures++
-          yield* Effect.logWarning(`Timer ${address} failed ${entry.failures} times`, exit.cause)
-          yield* Effect.sleep(Math.min(1000 * 2 ** entry.failures, 300_000))
+      if (!immediately) yield* untilDue(entry.timer)
+      while (placement.isLocal(entry.timer.bucket)) {
+        const { timer } = entry
+        const handler = handlerOf(timer)
+        if (handler === undefined) {
+          // A starting node has its buckets before it has all of its actors.
+          yield* Effect.sleep(Math.min(100 * 2 ** entry.failures++, 30_000))
+          continue
         }
-      }).pipe(
-        Effect.ensuring(
-          Effect.sync(() => {
-            if (scheduled.get(address) === entry) scheduled.delete(address)
+        const exit = yield* permits.withPermits(1)(
+          Effect.suspend(() => {
+            entry.running = true
+            return Effect.exit(handle(timer, handler))
           })
         )
+        entry.running = false
+        const { next } = entry
+        entry.next = undefined
+        if (next === "gone") return
+        if (next !== undefined) {
+          entry.timer = next
+          entry.failures = 0
+          if (next.dueAt.epochMilliseconds > horizon()) return
+          yield* untilDue(next)
+        } else if (Exit.isSuccess(exit)) {
+          // The row should be gone by now; when it is not, it comes up again after a pause.
+          return yield* Effect.sleep(lookAhead)
+        } else {
+          entry.failures++
+          const fault = exit.cause.reasons.some(
+            (reason) => reason._tag === "Fail" && Predicate.isTagged(reason.error, "Unavailable")
+          )
+          // An overload or an outage passes, and many timers meet it at once.
+          yield* fault && entry.failures < 5
+            ? Effect.logDebug(`Timer ${addressOf(timer)} has to wait`)
+            : Effect.logWarning(`Timer ${addressOf(timer)} failed ${entry.failures} times`, exit.cause)
+          yield* Effect.sleep(Math.min(1000 * 2 ** entry.failures, backoffMax))
+        }
+      }
+    }).pipe(
+      Effect.ensuring(
+        Effect.sync(() => {
+          const address = addressOf(entry.timer)
+          if (scheduled.get(address) === entry) scheduled.delete(address)
+        })
       )
-      yield* FiberMap.run(fibers, address, run)
+    )
+
+  /** The newest instant of a timer counts. One whose handler is at work is told afterwards. */
+  const schedule = (timer: TimerRow, immediately: boolean): void => {
+    const address = addressOf(timer)
+    const entry = scheduled.get(address)
+    if (entry !== undefined) {
+      const same = entry.timer.dueAt.epochMilliseconds === timer.dueAt.epochMilliseconds
+      if (entry.running) {
+        if (!same) entry.next = timer
+        return
+      }
+      if (same && !immediately) return
+    }
+    const made: Entry = { timer, failures: 0, running: false, next: undefined, fiber: undefined }
+    scheduled.set(address, made)
+    entry?.fiber?.interruptUnsafe()
+    made.fiber = fork(run(made, immediately))
+  }
+
+  const forget = (address: string): void => {
+    const entry = scheduled.get(address)
+    if (entry === undefined) return
+    if (entry.running) entry.next = "gone"
+    else drop(address, entry)
+  }
+
+  const drop = (address: string, entry: Entry): void => {
+    scheduled.delete(address)
+    entry.fiber?.interruptUnsafe()
+  }
+
+  const read = (query: Parameters<Store["Service"]["timers"]>[0]) =>
+    Effect.suspend(() => {
+      const changed = new Set<string>()
+      reads.add(changed)
+      return store.timers(query).pipe(
+        Effect.map((page) => ({ page, current: page.filter((timer) => !changed.has(addressOf(timer))) })),
+        Effect.ensuring(Effect.sync(() => reads.delete(changed)))
+      )
+    })
+
+  const readable = Effect.suspend(() => {
+    if (!away) return Effect.void
+    away = false
+    return Effect.logInfo("Timers can be read again")
+  })
+  const unreadable = (error: unknown) =>
+    Effect.suspend(() => {
+      if (away) return Effect.void
+      away = true
+      return Effect.logWarning("Timers cannot be read", error)
     })
 
   const sweep = Effect.gen(function* () {
     const buckets = yield* placement.owned
     if (buckets.length === 0) return
     const before = DateTime.addDuration(yield* DateTime.now, lookAhead)
-    const due = yield* store.timers({ buckets, before, urgent: false, limit: options.page })
-    yield* Effect.forEach(due, (timer) => schedule(timer, false), { discard: true })
+    let after: TimerRow | undefined
+    // What is repeated stays in front: behind a page which is known already there may be others.
+    for (let pages = 0; pages < 2 * pagesMax && room(); pages++) {
+      const { current, page } = yield* read({ buckets, before, urgent: false, after, limit: options.page })
+      for (const timer of current) schedule(timer, false)
+      if (page.length < options.page) break
+      after = page.at(-1)
+    }
+    yield* readable
+  })
+
+  /** Wakes what was under way elsewhere, a page at a time, until all have been woken or somebody else has the buckets. */
+  const wakeUrgent = Effect.fnUntraced(function* (buckets: ReadonlyArray<number>) {
+    const before = DateTime.makeUnsafe("9999-01-01T00:00:00Z")
+    let after: TimerRow | undefined
+    while (true) {
+      const local = buckets.filter(placement.isLocal)
+      if (local.length === 0) return
+      if (!room()) {
+        yield* Effect.sleep(50)
+        continue
+      }
+      const found = yield* read({ buckets: local, before, urgent: true, after, limit: options.page }).pipe(
+        Effect.tapError(unreadable),
+        Effect.orElseSucceed(() => undefined)
+      )
+      if (found === undefined) {
+        yield* Effect.sleep(250)
+        continue
+      }
+      yield* readable
+      for (const timer of found.current) schedule(timer, true)
+      if (found.page.length < options.page) return
+      after = found.page.at(-1)
+    }
   })
 
   placement.onAcquired((buckets) =>
-    Effect.gen(function* () {
-      // What was read of them while another node had them may be old.
-      yield* journal.release(new Set(buckets))
-      const far = DateTime.makeUnsafe("9999-01-01T00:00:00Z")
-      const urgent = yield* store.timers({ buckets, before: far, urgent: true, limit: 100_000 })
-      yield* Effect.forEach(urgent, (timer) => schedule(timer, true), { discard: true })
-    }).pipe(Effect.catch((error) => Effect.logWarning("Urgent timers could not be read; the sweep will find them", error)))
+    // What was read of them while another node had them may be old.
+    journal.release(new Set(buckets)).pipe(Effect.andThen(Effect.forkIn(wakeUrgent(buckets), scope)), Effect.asVoid)
   )
   placement.onLost((buckets) =>
-    Effect.forEach(
-      [...scheduled].filter(([, { bucket }]) => buckets.has(bucket)),
-      ([address]) => FiberMap.remove(fibers, address),
-      { discard: true }
-    )
+    Effect.sync(() => {
+      for (const [address, entry] of scheduled) if (buckets.has(entry.timer.bucket)) drop(address, entry)
+    })
   )
   // Near ones need no sweep: they are seen as they are committed.
-  journal.onCommit(({ timers }) => {
-    if (timers.length === 0) return
-    const horizon = clock.currentTimeMillisUnsafe() + Duration.toMillis(lookAhead)
-    for (const row of timers) {
-      const dueAt = DateTime.makeUnsafe(String(row["due_at"]))
-      if (dueAt.epochMilliseconds > horizon) continue
-      const timer: TimerRow = {
-        actorType: String(row["actor_type"]),
+  journal.onCommit(({ cleared, timers }) => {
+    for (const row of cleared) {
+      const address = addressOf({
         actorId: String(row["actor_id"]),
-        name: String(row["name"]),
-        bucket: Number(row["bucket"]),
-        dueAt: DateTime.toUtc(dueAt)
-      }
-      runFork(schedule(timer, false))
+        actorType: String(row["actor_type"]),
+        name: String(row["name"])
+      })
+      for (const changed of reads) changed.add(address)
+      forget(address)
+    }
+    for (const row of timers) {
+      const timer = timerOf(row)
+      const address = addressOf(timer)
+      for (const changed of reads) changed.add(address)
+      const near = timer.dueAt.epochMilliseconds <= horizon()
+      if (near && placement.isLocal(timer.bucket) && (room() || scheduled.has(address))) schedule(timer, false)
+      else forget(address)
     }
   })
 
   yield* sweep.pipe(
-    Effect.catchCause((cause) => Effect.logWarning("Timers could not be read", cause)),
+    Effect.catchCause((cause) => unreadable(cause)),
     Effect.andThen(Effect.sleep(options.sweepInterval)),
     Effect.forever,
     Effect.forkScoped
@@ -149,7 +287,8 @@ export const make = Effect.fnUntraced(function* (options: TimersOptions) {
   return Timers.of({
     onDue: (actorType, handler, name) => {
       handlers.set(name === undefined ? actorType : `${actorType}/${name}`, handler)
-    }
+    },
+    scheduled: Effect.sync(() => scheduled.size)
   })
 })
 
@@ -158,3 +297,11 @@ export const layer = (options: TimersOptions): Layer.Layer<Timers, never, Store 
 
 /** Removes a timer which belongs to no actor's state, such as a workflow's clock. */
 export const clear = clearTimers
+
+const timerOf = (row: Row): TimerRow => ({
+  actorType: String(row["actor_type"]),
+  actorId: String(row["actor_id"]),
+  name: String(row["name"]),
+  bucket: Number(row["bucket"]),
+  dueAt: DateTime.toUtc(DateTime.makeUnsafe(String(row["due_at"])))
+})

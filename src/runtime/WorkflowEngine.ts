@@ -17,8 +17,8 @@ import type { Cell } from "./Actor.ts"
 import { Journal, type Transaction } from "./Journal.ts"
 import { type HandlersOf, Placement } from "./Placement.ts"
 import { Lost, Store } from "./Store.ts"
-import { clearTimers, keepFirst, type Row, setTimers } from "./Table.ts"
-import { Timers } from "./Timers.ts"
+import { keepFirst, type Row, setTimers } from "./Table.ts"
+import { clear as clearTimer, Timers } from "./Timers.ts"
 import {
   type ExecutionDefinition,
   Executions,
@@ -205,10 +205,12 @@ export const make = Effect.fnUntraced(function* (options: WorkflowEngineOptions)
       execution.instance = instance
       execution.activityAwaits = new Map()
       execution.turn = cell.state._tag === "Running" ? cell.state.turn : 0
-      return Effect.withFiber<unknown, unknown, WorkflowEngine.WorkflowInstance | WorkflowEngine.WorkflowEngine>((fiber) => {
-        execution.body = fiber
-        return execute(payload, execution.id)
-      }).pipe(
+      return Effect.withFiber<unknown, unknown, WorkflowEngine.WorkflowInstance | WorkflowEngine.WorkflowEngine>(
+        (fiber) => {
+          execution.body = fiber
+          return execute(payload, execution.id)
+        }
+      ).pipe(
         // An interruption takes effect where the run would wait; until then it goes on.
         Effect.onExit((exit) => {
           if (!isInterrupted(cell) || instance.abandoned || instance.interrupted) return Effect.void
@@ -244,6 +246,8 @@ export const make = Effect.fnUntraced(function* (options: WorkflowEngineOptions)
           const state = transaction.state(cell)
           if (state._tag !== "Running") return
           if (failed ? state.explicitTurn > execution.turn : state.turn > execution.turn) return
+          // Its interruption came too late for this run.
+          if (state.interrupted && !instance.interrupted) return
           transaction.execute(cell, `suspend/${state.turn}`, { _tag: "Suspend", failed, result: encoded })
         }
       })
@@ -267,7 +271,7 @@ export const make = Effect.fnUntraced(function* (options: WorkflowEngineOptions)
           // Of two owners the first one's result counts.
           if (state._tag !== "Running" && state._tag !== "Suspended") return
           transaction.execute(cell, `finish/${state.turn}`, { _tag: "Finish", succeeded, result: encoded })
-          for (const name of execution.clocks) transaction.write(clearTimers, timerOf(execution.id, name))
+          for (const name of execution.clocks) transaction.write(clearTimer, timerOf(execution.id, name))
           for (const { businessKey, executionId } of execution.parents.values()) {
             transaction.write(setTimers, {
               ...timerOf(executionId, `wake/${execution.id}`),
@@ -290,56 +294,65 @@ export const make = Effect.fnUntraced(function* (options: WorkflowEngineOptions)
     execution.fiber?.interruptUnsafe()
   }
 
-  const abandonAll = (which: (execution: Execution) => boolean) =>
+  const abandonAll = (which: (execution: Execution) => boolean) => {
+    const abandoned = [...executions.values()].filter(which)
+    abandoned.forEach(abandon)
+    return abandoned.flatMap(({ fiber }) => (fiber === undefined ? [] : [fiber]))
+  }
+
+  /** Before what the bodies use is closed. */
+  const stopAll = (which: (execution: Execution) => boolean) =>
     Effect.suspend(() => {
-      const fibers = [...executions.values()].filter(which).flatMap((execution) => {
-        abandon(execution)
-        return execution.fiber === undefined ? [] : [execution.fiber]
-      })
+      const fibers = abandonAll(which)
       return Effect.forEach(fibers, (fiber) => Fiber.await(fiber), { concurrency: "unbounded", discard: true }).pipe(
         Effect.timeoutOption(options.stopWithin),
         Effect.asVoid
       )
     })
 
-  /** Brings an execution to life again; with `write`, something becomes durable along with it. */
-  const wake = Effect.fnUntraced(
-    function* (
-      id: string,
-      bucket: number,
-      how: {
-        readonly cause: string
-        readonly explicit?: boolean
-        readonly interrupt?: boolean
-        readonly write?: (transaction: Transaction) => void
-      }
-    ) {
-      const cell = yield* cellOf(id, bucket)
-      const { cause, explicit = false, interrupt = false, write } = how
-      yield* journal.unit({
-        cells: [cell],
-        cause,
-        body: (transaction) => {
-          write?.(transaction)
-          const state = transaction.state(cell)
-          if (state._tag !== "Running" && state._tag !== "Suspended") return
-          if (state._tag === "Suspended" && state.failed && !explicit) return
-          transaction.execute(cell, `wake/${state.turn}`, { _tag: "Wake", explicit, interrupt })
-        }
-      })
-      if (isRunning(cell)) run(id, bucket)
-    },
-    // Once it is queued it will happen, and then somebody has to act on it.
-    Effect.uninterruptible
-  )
+  interface Awakening {
+    readonly cause: string
+    readonly explicit?: boolean
+    readonly interrupt?: boolean
+    readonly write?: (transaction: Transaction) => void
+    /** `turn` is the one it was woken up for. */
+    readonly afterwards?: (turn: number) => void
+  }
 
-  /** Cuts short a run which has nothing to do but to wait for this. */
-  const preempt = (id: string, deferred: string) => {
+  const awaken = Effect.fnUntraced(function* (id: string, bucket: number, how: Awakening) {
+    const cell = yield* cellOf(id, bucket)
+    const { afterwards, cause, explicit = false, interrupt = false, write } = how
+    const turn = yield* journal.unit({
+      cells: [cell],
+      cause,
+      body: (transaction) => {
+        write?.(transaction)
+        const state = transaction.state(cell)
+        if (state._tag !== "Running" && state._tag !== "Suspended") return undefined
+        if (state._tag === "Suspended" && state.failed && !explicit) return undefined
+        transaction.execute(cell, `wake/${state.turn}`, { _tag: "Wake", explicit, interrupt })
+        return state.turn + 1
+      }
+    })
+    if (isRunning(cell)) run(id, bucket)
+    if (turn !== undefined) afterwards?.(turn)
+  })
+
+  /**
+   * Brings an execution to life again; with `write`, something becomes durable along with it. In a fiber of its own: once it is queued it
+   * will happen, and then it has to be acted on, whether or not somebody still waits for it.
+   */
+  const wake = (id: string, bucket: number, how: Awakening): Effect.Effect<void, Unavailable | IdempotencyConflict> =>
+    Effect.suspend(() => Fiber.join(runFork(awaken(id, bucket, how))))
+
+  /** Cuts short a run which waits for this. One that began in `turn` or later looks for it after it was written, and finds it. */
+  const preempt = (id: string, deferred: string, turn: number) => {
     const execution = executions.get(id)
     const instance = execution?.instance
-    if (instance === undefined || !instance.awaitedDeferreds.has(deferred) || instance.abandoned) return
+    if (execution === undefined || instance === undefined || execution.turn >= turn) return
+    if (!instance.awaitedDeferreds.has(deferred) || instance.abandoned) return
     instance.suspended = true
-    execution?.body?.interruptUnsafe()
+    execution.body?.interruptUnsafe()
   }
 
   const query = (text: string, parameters: ReadonlyArray<unknown>): Effect.Effect<ReadonlyArray<Row>> =>
@@ -368,7 +381,7 @@ export const make = Effect.fnUntraced(function* (options: WorkflowEngineOptions)
     Effect.suspend(() => {
       const execution = executions.get(id)
       const known = execution?.steps.get(name)
-      if (known !== undefined) return Effect.succeed(Option.some(known))
+      if (known !== undefined) return Effect.succeedSome(known)
       return query("select result from runtime.workflow_steps where execution_id = $1 and name = $2", [id, name]).pipe(
         Effect.map(([row]) => {
           const exit = row === undefined ? undefined : decodeStep(name, row["result"])
@@ -397,9 +410,19 @@ export const make = Effect.fnUntraced(function* (options: WorkflowEngineOptions)
     timeout: Duration.sum(options.awaitWithin, Duration.seconds(5))
   })
 
+  /** What is written for a bucket that has just moved would be seen by its new owner only when the watchdog is due. */
+  const localBucket = (businessKey: string): Effect.Effect<number, Unavailable> =>
+    Effect.suspend(() => {
+      const bucket = placement.bucketOf(businessKey)
+      return placement.isLocal(bucket) ? Effect.succeed(bucket) : Effect.fail(new Unavailable({ retryAfterMs: 100 }))
+    })
+
+  const wakeHere = (businessKey: string, executionId: string, how: Awakening) =>
+    Effect.flatMap(localBucket(businessKey), (bucket) => wake(executionId, bucket, how))
+
   const handlers: HandlersOf<typeof Executions> = {
     Start: Effect.fnUntraced(function* (businessKey, { executionId, parent, payload, workflow }) {
-      const bucket = placement.bucketOf(businessKey)
+      const bucket = yield* localBucket(businessKey)
       const cell = yield* cellOf(executionId, bucket)
       if (cell.state._tag === "Finished" || (cell.state._tag !== "Absent" && parent === undefined)) return
       yield* journal.unit({
@@ -420,50 +443,45 @@ export const make = Effect.fnUntraced(function* (options: WorkflowEngineOptions)
     Await: (businessKey, { atMostMs, executionId, suspended }) =>
       Effect.gen(function* (): Effect.fn.Return<Standing, Unavailable> {
         while (true) {
-          const cell = yield* cellOf(executionId, placement.bucketOf(businessKey))
-          const { state, version } = cell
+          const bucket = yield* localBucket(businessKey)
+          const { state, version } = yield* cellOf(executionId, bucket)
           if (state._tag === "Finished" || (suspended && state._tag === "Suspended")) {
             return { _tag: "Settled", result: state.result }
           }
-          yield* journal.changed(executionType, executionId, version)
+          // Looks up now and then, since it is not seen here what happens to one that has moved.
+          yield* journal.changed(executionType, executionId, version).pipe(Effect.timeoutOption(250))
         }
-      }).pipe(
-        Effect.timeoutOption(atMostMs),
-        Effect.map(Option.getOrElse((): Standing => ({ _tag: "Pending" })))
-      ),
+      }).pipe(Effect.timeoutOption(atMostMs), Effect.map(Option.getOrElse((): Standing => ({ _tag: "Pending" })))),
     Complete: (businessKey, { deferred, executionId, exit }) =>
-      wake(executionId, placement.bucketOf(businessKey), {
+      wakeHere(businessKey, executionId, {
         cause: `deferred ${deferred}`,
         write: (transaction) => {
           writeStep(transaction, executionId, deferredStep(deferred), exit)
+        },
+        afterwards: (turn) => {
+          preempt(executionId, deferred, turn)
         }
-      }).pipe(
-        Effect.andThen(
-          Effect.sync(() => {
-            preempt(executionId, deferred)
-          })
-        )
-      ),
-    Resume: (businessKey, { executionId }) =>
-      wake(executionId, placement.bucketOf(businessKey), { cause: "resumed", explicit: true }),
+      }),
+    Resume: (businessKey, { executionId }) => wakeHere(businessKey, executionId, { cause: "resumed", explicit: true }),
     Interrupt: (businessKey, { executionId, unsafe }) =>
-      wake(executionId, placement.bucketOf(businessKey), { cause: "interrupted", explicit: true, interrupt: true }).pipe(
-        Effect.andThen(
-          Effect.sync(() => {
-            const { body, instance } = executions.get(executionId) ?? {}
-            if (!unsafe || instance === undefined) return
-            instance.interrupted = true
-            body?.interruptUnsafe()
-          })
-        )
-      )
+      wakeHere(businessKey, executionId, {
+        cause: "interrupted",
+        explicit: true,
+        interrupt: true,
+        afterwards: () => {
+          const { body, instance } = executions.get(executionId) ?? {}
+          if (!unsafe || instance === undefined) return
+          instance.interrupted = true
+          body?.interruptUnsafe()
+        }
+      })
   }
   placement.serve(Executions, handlers)
 
   timers.onDue(executionType, (id, name, dueAt, bucket) =>
     Effect.gen(function* () {
       const clear = (transaction: Transaction) => {
-        transaction.write(clearTimers, timerOf(id, name))
+        transaction.write(clearTimer, timerOf(id, name))
       }
       if (name.startsWith(clockTimer(""))) {
         const deferred = `DurableClock/${name.slice(clockTimer("").length)}`
@@ -472,9 +490,11 @@ export const make = Effect.fnUntraced(function* (options: WorkflowEngineOptions)
           write: (transaction) => {
             clear(transaction)
             writeStep(transaction, id, deferredStep(deferred), rang)
+          },
+          afterwards: (turn) => {
+            preempt(id, deferred, turn)
           }
         })
-        preempt(id, deferred)
         return
       }
       if (name !== watchdogTimer) return yield* wake(id, bucket, { cause: `timer ${name}`, write: clear })
@@ -489,7 +509,9 @@ export const make = Effect.fnUntraced(function* (options: WorkflowEngineOptions)
         body: (transaction) => {
           const state = transaction.state(cell)
           if (state._tag === "Running") {
-            transaction.execute(cell, `extend/${state.watchdogAt.epochMilliseconds}/${dueAt.epochMilliseconds}`, { _tag: "Extend" })
+            transaction.execute(cell, `extend/${state.watchdogAt.epochMilliseconds}/${dueAt.epochMilliseconds}`, {
+              _tag: "Extend"
+            })
           } else if (state._tag === "Finished" || state._tag === "Absent") clear(transaction)
         }
       })
@@ -504,21 +526,22 @@ export const make = Effect.fnUntraced(function* (options: WorkflowEngineOptions)
       if (placement.isLocal(bucket)) run(String(row["actor_id"]), bucket, true)
     }
   })
-  placement.onLost((buckets) => abandonAll(({ bucket }) => buckets.has(bucket)))
+  placement.onLost((buckets) => Effect.sync(() => void abandonAll(({ bucket }) => buckets.has(bucket))))
   yield* Effect.addFinalizer(() => {
     stopped = true
-    return abandonAll(() => true)
+    return stopAll(() => true)
   })
 
   const engine = WorkflowEngine.makeUnsafe({
     register: Effect.fnUntraced(function* (workflow, execute) {
       const registration: Registration = { workflow, execute, services: yield* Effect.context<never>() }
       const name = workflow._tag
-      if (registrations.has(name)) yield* Effect.logWarning(`Workflow ${name} is registered twice; the later one counts`)
+      if (registrations.has(name))
+        yield* Effect.logWarning(`Workflow ${name} is registered twice; the later one counts`)
       registrations.set(name, registration)
       yield* Effect.addFinalizer(() => {
         if (registrations.get(name) === registration) registrations.delete(name)
-        return abandonAll((execution) => execution.workflow === name)
+        return stopAll((execution) => execution.workflow === name)
       })
       const waiting = unknown.get(name) ?? []
       unknown.delete(name)
@@ -623,7 +646,7 @@ export const make = Effect.fnUntraced(function* (options: WorkflowEngineOptions)
       execution?.clocks.add(name)
       // One that was set before keeps its instant; one that rang has left its step. In this order, since ringing turns one into the other.
       const pending = yield* query(
-        "select 1 from runtime.timers where actor_id = $1 and actor_type = $2 and name = $3",
+        "select name from runtime.timers where actor_id = $1 and actor_type = $2 and name = $3",
         [executionId, executionType, name]
       )
       if (pending.length > 0) return
@@ -634,7 +657,12 @@ export const make = Effect.fnUntraced(function* (options: WorkflowEngineOptions)
           cause: `clock ${clock.name}`,
           body: ({ now, write }) => {
             const dueAt = DateTime.addDuration(now, clock.duration)
-            write(setTimers, { ...timerOf(executionId, name), bucket, due_at: DateTime.formatIso(dueAt), urgent: false })
+            write(setTimers, {
+              ...timerOf(executionId, name),
+              bucket,
+              due_at: DateTime.formatIso(dueAt),
+              urgent: false
+            })
           }
         })
       )
@@ -671,7 +699,13 @@ export const make = Effect.fnUntraced(function* (options: WorkflowEngineOptions)
         cell,
         start: (transaction) => {
           if (transaction.state(cell)._tag !== "Absent") return
-          transaction.execute(cell, "start", { _tag: "Start", name: workflow._tag, businessKey, bucket, payload: encoded })
+          transaction.execute(cell, "start", {
+            _tag: "Start",
+            name: workflow._tag,
+            businessKey,
+            bucket,
+            payload: encoded
+          })
         }
       }
     }),
@@ -686,6 +720,7 @@ export const layerWith = (
 ): Layer.Layer<WorkflowEngine.WorkflowEngine | Workflows, never, Store | Journal | Placement | Timers> =>
   Layer.effectContext(make(options))
 
+/** With the numbers a node has in service. */
 export const layer = layerWith({
   watchdog: Duration.minutes(1),
   awaitWithin: Duration.seconds(10),
@@ -711,18 +746,18 @@ const businessKeyOf = (workflow: Workflow.Any, payload: unknown): string => {
 const faults = Schedule.min([Schedule.exponential(50, 2), Schedule.spaced("2 seconds")]).pipe(Schedule.jittered)
 
 /** Faults of the engine are nobody's answer: it is tried again until it works, or until whoever waits gives up. */
-const patient = <A, R>(effect: Effect.Effect<A, Unavailable | IdempotencyConflict | Lost, R>): Effect.Effect<A, never, R> =>
-  effect.pipe(
-    Effect.retry({ schedule: faults, while: (error) => error._tag !== "IdempotencyConflict" }),
-    Effect.orDie
-  )
+const patient = <A, R>(
+  effect: Effect.Effect<A, Unavailable | IdempotencyConflict | Lost, R>
+): Effect.Effect<A, never, R> =>
+  effect.pipe(Effect.retry({ schedule: faults, while: (error) => error._tag !== "IdempotencyConflict" }), Effect.orDie)
 
 type Untyped = Schema.Codec<unknown, unknown>
 
 const payloadCodecs = new WeakMap<Workflow.Any, Untyped>()
 const payloadCodecOf = (workflow: Workflow.Any): Untyped => {
   let codec = payloadCodecs.get(workflow)
-  if (codec === undefined) payloadCodecs.set(workflow, (codec = Schema.toCodecJson(workflow.payloadSchema) as unknown as Untyped))
+  if (codec === undefined)
+    payloadCodecs.set(workflow, (codec = Schema.toCodecJson(workflow.payloadSchema) as unknown as Untyped))
   return codec
 }
 const encodePayload = (workflow: Workflow.Any, payload: unknown) =>

@@ -76,11 +76,7 @@ export const executionType = "Workflow"
 /** Its names: `watchdog`, `wake/<child>` and `clock/<name>`. Only the first follows from the state. */
 export const watchdogTimer = "watchdog"
 
-const decide = (
-  state: ExecutionState,
-  command: Command,
-  watchdogAt: DateTime.Utc
-): ReadonlyArray<Event> => {
+const decide = (state: ExecutionState, command: Command, watchdogAt: DateTime.Utc): ReadonlyArray<Event> => {
   switch (command._tag) {
     case "Start":
       return state._tag === "Absent" ? [{ ...command, _tag: "Started", watchdogAt }] : []
@@ -105,7 +101,14 @@ const evolve = (state: ExecutionState, event: Event): ExecutionState => {
       const explicitTurn = event.explicit ? turn + 1 : state._tag === "Running" ? state.explicitTurn : 0
       // While it runs its watchdog stays where it is.
       const watchdogAt = state._tag === "Running" ? state.watchdogAt : event.watchdogAt
-      return { ...kept, _tag: "Running", interrupted: interrupted || event.interrupt, turn: turn + 1, explicitTurn, watchdogAt }
+      return {
+        ...kept,
+        _tag: "Running",
+        interrupted: interrupted || event.interrupt,
+        turn: turn + 1,
+        explicitTurn,
+        watchdogAt
+      }
     }
     case "Extended":
       return state._tag === "Running" ? { ...state, watchdogAt: event.watchdogAt } : state
@@ -166,7 +169,9 @@ const makeTable = (watchdog: Duration.Duration): StateTable<ExecutionState> => (
     switch (status) {
       case "running": {
         const updatedAt = DateTime.toUtc(DateTime.makeUnsafe(String(row["updated_at"])))
-        return { ...shared, _tag: "Running", explicitTurn: 0, watchdogAt: DateTime.addDuration(updatedAt, watchdog) }
+        // Rather woken up once more than not at all.
+        const explicitTurn = shared.turn
+        return { ...shared, _tag: "Running", explicitTurn, watchdogAt: DateTime.addDuration(updatedAt, watchdog) }
       }
       case "suspended": {
         const failed = typeof result === "object" && result !== null && "failed" in result && result.failed === true

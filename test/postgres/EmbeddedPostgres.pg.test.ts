@@ -118,6 +118,21 @@ describe("given a running server", () => {
     })
   )
 
+  it.live("when the last one to use it is asked to stop it, then it stops, although it was taken over", () =>
+    Effect.gen(function* () {
+      const directory = yield* temporaryDirectory
+      const first = yield* serverIn(directory)
+      const settings = { directory, settings: { shared_buffers: "8MB" }, stopOnClose: "ifLast" } as const
+      const guest = yield* Scope.make()
+      yield* connect(first.url).pipe(Scope.provide(guest))
+      yield* EmbeddedPostgres.make(settings).pipe(Effect.scoped)
+      assert.deepStrictEqual(yield* query(first.url, "select 1 as one"), [{ one: 1 }])
+      yield* Scope.close(guest, Exit.void)
+      yield* EmbeddedPostgres.make(settings).pipe(Effect.scoped)
+      yield* Effect.flip(query(first.url, "select 1"))
+    })
+  )
+
   it.live("when somebody else is connected as its starter leaves, then it goes on", () =>
     Effect.gen(function* () {
       const directory = yield* temporaryDirectory

@@ -82,7 +82,11 @@ const opening = (state: CartState, owner: CustomerId, currency: Currency, now: D
   state._tag === "Absent" ? [{ _tag: "Opened", owner, currency, at: now }] : []
 
 /** What happens next; no events when it has happened already. */
-export const decide = (state: CartState, command: Command, { now }: { readonly now: DateTime.Utc }): Decision => {
+export const decide = (
+  state: CartState,
+  command: Command,
+  { id, now }: { readonly id: string; readonly now: DateTime.Utc }
+): Decision => {
   switch (command._tag) {
     case "AddItem": {
       const refusal = changeable(state, command.by)
@@ -121,7 +125,7 @@ export const decide = (state: CartState, command: Command, { now }: { readonly n
       return linesOf(state).length === 0 ? nothing : Result.succeed([{ _tag: "LinesChanged", lines: [], at: now }])
     }
     case "MergeInto": {
-      if (state._tag === "Absent") return nothing
+      if (state._tag === "Absent" || command.into === id) return nothing
       if (state._tag === "Merged" && state.owner === command.by && state.into === command.into) return nothing
       const refusal = changeable(state, command.by)
       if (refusal !== undefined) return Result.fail(refusal)
@@ -150,7 +154,11 @@ export const decide = (state: CartState, command: Command, { now }: { readonly n
     case "Lock": {
       const { attempt, checkoutId } = command
       if (state._tag === "Locked" && state.owner === command.by && state.checkoutId === checkoutId) {
-        return state.attempt === attempt ? nothing : Result.succeed([{ _tag: "Locked", checkoutId, attempt, at: now }])
+        if (state.attempt === attempt) return nothing
+        // One which comes late must not take the cart back from a later attempt.
+        return attempt < state.attempt
+          ? Result.fail(new CartLocked({ checkoutId }))
+          : Result.succeed([{ _tag: "Locked", checkoutId, attempt, at: now }])
       }
       if (state._tag === "Absent") return Result.fail(new AccessDenied())
       const refusal = changeable(state, command.by)
@@ -164,10 +172,13 @@ export const decide = (state: CartState, command: Command, { now }: { readonly n
         : nothing
     case "Complete": {
       if (state._tag === "Completed" && state.orderId === command.orderId) return nothing
-      if (state._tag !== "Locked" || state.checkoutId !== command.checkoutId) {
-        return Result.fail(state._tag === "Absent" ? new AccessDenied() : new CartClosed({ status: "expired" }))
+      if (state._tag === "Locked" && state.checkoutId === command.checkoutId) {
+        return Result.succeed([
+          { _tag: "Completed", checkoutId: command.checkoutId, orderId: command.orderId, at: now }
+        ])
       }
-      return Result.succeed([{ _tag: "Completed", checkoutId: command.checkoutId, orderId: command.orderId, at: now }])
+      const refusal = state._tag === "Absent" ? undefined : changeable(state, state.owner)
+      return Result.fail(refusal ?? new AccessDenied())
     }
     case "Expire":
       return state._tag === "Active" ? Result.succeed([{ _tag: "Expired", at: now }]) : nothing

@@ -110,7 +110,8 @@ export const decide = (state: CheckoutState, command: Command, { now }: { readon
   switch (command._tag) {
     case "SetAddress": {
       const found = problems(command.address)
-      if (found.length > 0) return Result.fail(new AddressRefused({ problems: found }))
+      // Only its owner is told what is wrong: to others it looks like one that does not exist.
+      if (found.length > 0 && state.owner === command.by) return Result.fail(new AddressRefused({ problems: found }))
       return edit(command.by, { _tag: "AddressSet", address: command.address, at: now })
     }
     case "SetShippingMethod":
@@ -137,7 +138,8 @@ export const decide = (state: CheckoutState, command: Command, { now }: { readon
     case "End": {
       const { attempt: number, confirmKey, outcome } = command
       const to = endStatus[outcome._tag]
-      if (state.attempt === number && state.status === to) return nothing
+      const known = state.attempts.find((other) => other.attempt === number)?.outcome
+      if (known !== undefined && endStatus[known._tag] === to) return nothing
       const begun = state.attempt === number && canWalk(state.status, [to])
       const refusedBefore = to === "rejected" && number === state.attempt + 1 && mayBegin(state.status)
       if (!begun && !refusedBefore) return Result.fail(closedOr(state.status))

@@ -125,10 +125,10 @@ export const decide =
           ? Result.succeed([{ _tag: "ActionRequired", until: DateTime.addDuration(now, limits.paymentWindow) }])
           : conflict(state, command)
       case "Authorized":
-        if (saga === "authorized") return Result.succeed([])
         // The hold must be for what was asked: anything else is somebody's mistake, and is not captured.
-        if (!may(saga, "authorized") || isClosed(state) || command.amount !== state.amount)
-          return conflict(state, command)
+        if (command.amount !== state.amount) return conflict(state, command)
+        if (saga === "authorized") return Result.succeed([])
+        if (!may(saga, "authorized") || isClosed(state)) return conflict(state, command)
         return Result.succeed([
           { _tag: "Authorized", at: now, ...(command.holdUntil === undefined ? {} : { holdUntil: command.holdUntil }) }
         ])
@@ -150,8 +150,9 @@ export const decide =
         if (saga === "capture_pending") return Result.succeed([])
         return may(saga, "capture_pending") ? Result.succeed([{ _tag: "CaptureStarted" }]) : conflict(state, command)
       case "Captured":
+        if (command.amount !== state.amount) return conflict(state, command)
         if (saga === "captured") return Result.succeed([])
-        return may(saga, "captured") && command.amount === state.amount
+        return may(saga, "captured")
           ? Result.succeed([{ _tag: "Captured", amount: command.amount, at: now }])
           : conflict(state, command)
       case "CaptureFailed":

@@ -1,6 +1,6 @@
 /** The reservation's state machine, pure: all lines or none, from the warehouses in order of their rank. */
 import { DateTime, type Duration, Result, Schema } from "effect"
-import { WarehouseId } from "../../domain/Ids.ts"
+import { type Sku, WarehouseId } from "../../domain/Ids.ts"
 import type { DecisionContext } from "../../runtime/Actor.ts"
 import type { Counters } from "../../runtime/Table.ts"
 import {
@@ -81,9 +81,11 @@ const reserve = (
   { counters, id }: Pick<DecisionContext, "id" | "counters">,
   expiresAt: DateTime.Utc
 ): Decision => {
+  const wanted = new Map<Sku, number>()
+  for (const { quantity, sku } of command.lines) wanted.set(sku, (wanted.get(sku) ?? 0) + quantity)
   const claimed: Array<ReservedLine> = []
   const shortages: Array<Shortage> = []
-  for (const { quantity, sku } of command.lines) {
+  for (const [sku, quantity] of wanted) {
     const levels = counters(sku)
     const parts = allocate(levels, quantity)
     if (parts === undefined) {
@@ -105,10 +107,12 @@ export const decide =
   (state: ReservationState, command: Command, context: Pick<DecisionContext, "id" | "now" | "counters">): Decision => {
     switch (command._tag) {
       case "Reserve": {
-        const attempt = state._tag === "Absent" ? 0 : state.attempt
-        if (command.attempt === attempt) return Result.succeed([])
-        if (command.attempt < attempt || state._tag === "Active" || state._tag === "Fulfilled")
-          return conflict(state, command)
+        if (state._tag !== "Absent") {
+          if (command.attempt === state.attempt) return Result.succeed([])
+          if (command.attempt < state.attempt || state._tag === "Active" || state._tag === "Fulfilled") {
+            return conflict(state, command)
+          }
+        }
         return reserve(command, context, DateTime.addDuration(context.now, limits.reserveFor))
       }
       case "Extend": {

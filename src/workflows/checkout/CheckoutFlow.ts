@@ -569,14 +569,17 @@ export const make = Effect.gen(function* () {
       while (true) {
         const begun = starting.get(group.id)
         if (begun !== undefined) yield* Deferred.await(begun)
-        const { version } = group.session
+        const sessionVersion = group.session.version
         const paymentVersion = group.payment.version
         const told = yield* standing(group)
         if (told !== undefined) return told
         yield* Effect.raceFirst(
-          journal.changed(CheckoutSession.type, group.id, version),
+          journal.changed(CheckoutSession.type, group.id, sessionVersion),
           journal.changed(Payment.type, group.id, paymentVersion)
         )
+        // Woken for nothing, or not the owner any more: whoever asks again is answered by the node that is.
+        const moved = group.session.version !== sessionVersion || group.payment.version !== paymentVersion
+        if (!moved || !placement.isLocal(group.session.bucket)) return yield* busy
       }
     })
 

@@ -1,0 +1,481 @@
+/**
+ * Every setting there is: its key in the environment, its default as one would write it, what it must look like, and why it is there.
+ * `Config.ts` reads them; `docs/configuration.md` and `cartwright settings` are made from this table. REQ-GEN-15.
+ */
+import { ByteSize, Duration, type Redacted, Schema, SchemaTransformation } from "effect"
+import { FlatRates } from "../catalog/ShippingQuotes.ts"
+
+export interface Setting<A> {
+  readonly about: string
+  readonly codec: Schema.Codec<A, string>
+  /** What a value must be; completes "must be ...". */
+  readonly form: string
+  readonly absent:
+    | { readonly _tag: "Refused" }
+    | { readonly _tag: "Default"; readonly text: string }
+    /** Decoded as `undefined`; `otherwise` says what is done then. */
+    | { readonly _tag: "Otherwise"; readonly otherwise: string }
+  /** Never shown. */
+  readonly secret: boolean
+  /** Where the number comes from: its row in the list of requirements. */
+  readonly source?: string
+}
+
+/** The type a setting is decoded to. */
+export type ValueOf<S> = S extends Setting<infer A> ? A : never
+
+interface Description {
+  readonly about: string
+  readonly source?: string
+}
+
+const required = { _tag: "Refused" } as const
+const byDefault = (text: string) => ({ _tag: "Default", text }) as const
+
+/** Without it `undefined`, and what `otherwise` says. */
+const optional = <A>(setting: Setting<A>, otherwise: string): Setting<A | undefined> => ({
+  ...setting,
+  absent: { _tag: "Otherwise", otherwise }
+})
+
+const secret = (setting: Setting<string>): Setting<Redacted.Redacted<string>> => ({
+  ...setting,
+  codec: Schema.RedactedFromValue(setting.codec),
+  secret: true
+})
+
+const text = (about: string, options?: { readonly form: string; readonly pattern: RegExp }): Setting<string> => ({
+  about,
+  codec: options === undefined ? Schema.NonEmptyString : Schema.String.check(Schema.isPattern(options.pattern)),
+  form: options?.form ?? "text",
+  absent: required,
+  secret: false
+})
+
+const duration = (
+  fallback: string,
+  { about, source }: Description,
+  bounds: { readonly from?: Duration.Input; readonly to?: Duration.Input } = {}
+): Setting<Duration.Duration> => {
+  const from = Duration.fromInputUnsafe(bounds.from ?? "1 millis")
+  const to = Duration.fromInputUnsafe(bounds.to ?? "366 days")
+  const ends = [
+    ...(bounds.from === undefined || Duration.isZero(from) ? [] : [`at least ${Duration.format(from)}`]),
+    ...(bounds.to === undefined ? [] : [`at most ${Duration.format(to)}`])
+  ]
+  return {
+    about,
+    codec: Schema.DurationFromString.check(
+      Schema.makeFilter((value) => Duration.between(value, { minimum: from, maximum: to }))
+    ),
+    form: `a duration such as 250 millis, 25 seconds, 30 minutes or 7 days${ends.map((end) => `, ${end}`).join("")}`,
+    absent: byDefault(fallback),
+    secret: false,
+    ...(source === undefined ? {} : { source })
+  }
+}
+
+const whole = (
+  fallback: number,
+  { about, source }: Description,
+  bounds: { readonly minimum: number; readonly maximum: number }
+): Setting<number> => ({
+  about,
+  codec: Schema.NumberFromString.check(Schema.isInt(), Schema.isBetween(bounds)),
+  form: `a whole number from ${bounds.minimum} to ${bounds.maximum}`,
+  absent: byDefault(String(fallback)),
+  secret: false,
+  ...(source === undefined ? {} : { source })
+})
+
+const bytes = (fallback: string, { about, source }: Description): Setting<number> => ({
+  about,
+  codec: Schema.ByteSizeFromString.pipe(
+    Schema.decodeTo(
+      Schema.Int.check(Schema.isGreaterThan(0)),
+      SchemaTransformation.transform({ decode: Number, encode: ByteSize.bytes })
+    )
+  ),
+  form: "a size such as 512 KiB or 1 MiB",
+  absent: byDefault(fallback),
+  secret: false,
+  ...(source === undefined ? {} : { source })
+})
+
+const port = (fallback: number, description: Description, minimum = 1): Setting<number> =>
+  whole(fallback, description, { minimum, maximum: 65_535 })
+
+const oneOf = <const L extends ReadonlyArray<string>>(
+  literals: L,
+  fallback: L[number],
+  about: string
+): Setting<L[number]> => ({
+  about,
+  codec: Schema.Literals(literals),
+  form: `one of ${literals.join(", ")}`,
+  absent: byDefault(fallback),
+  secret: false
+})
+
+const trueOrFalse = (fallback: boolean, about: string): Setting<boolean> => ({
+  about,
+  codec: Schema.Literals(["true", "false"]).pipe(
+    Schema.decodeTo(
+      Schema.Boolean,
+      SchemaTransformation.transform({ decode: (word) => word === "true", encode: (yes) => (yes ? "true" : "false") })
+    )
+  ),
+  form: "true or false",
+  absent: byDefault(String(fallback)),
+  secret: false
+})
+
+/** Longer than any attack on a short one: keys made from it are 256 bits. */
+const key = (about: string): Setting<Redacted.Redacted<string>> =>
+  secret({
+    about,
+    codec: Schema.String.check(Schema.makeFilter((value) => Buffer.byteLength(value) >= 32)),
+    form: "at least 32 bytes; make one with: openssl rand -base64 32",
+    absent: required,
+    secret: true
+  })
+
+const host = (about: string): Setting<string> =>
+  text(about, { form: "a host name or an address", pattern: /^[^\s/@]+$/ })
+
+const origins: Setting<ReadonlyArray<string>> = {
+  about: "Web origins whose pages may call this node, separated by commas. `*` for all is refused but for the demo's database.",
+  codec: Schema.String.pipe(
+    Schema.decodeTo(
+      Schema.Array(Schema.String.check(Schema.isPattern(/^(\*|https?:\/\/[^\s/,]+)$/))),
+      SchemaTransformation.transform({
+        decode: (list): ReadonlyArray<string> => list.split(",").map((origin) => origin.trim()),
+        encode: (list) => list.join(",")
+      })
+    )
+  ),
+  form: "origins such as https://shop.example,https://www.shop.example",
+  absent: { _tag: "Otherwise", otherwise: "no other origin may" },
+  secret: false,
+  source: "REQ-GW-04"
+}
+
+const database = {
+  DATABASE_URL: secret(
+    text("The one thing Cartwright needs: Postgres 14 or later, reached directly or through a pooler in session mode.", {
+      form: "an address such as postgres://user:password@host:5432/database",
+      pattern: /^postgres(ql)?:\/\/\S+$/
+    })
+  ),
+  DATABASE_POOL_SIZE: whole(
+    16,
+    { about: "Connections of one node at the most, besides the journal's one. One of them holds the node's shards." },
+    { minimum: 4, maximum: 500 }
+  ),
+  DATABASE_CONNECT_TIMEOUT: duration("5 seconds", { about: "For one attempt to connect." }),
+  DATABASE_STATEMENT_TIMEOUT: duration("30 seconds", {
+    about: "Postgres ends a statement of the pool after this. Migrations may take longer."
+  }),
+  DATABASE_STARTUP_WAIT: duration("30 seconds", {
+    about: "How long a start waits for a database which is away, or for migrations which another program runs.",
+    source: "REQ-OPS-02"
+  }),
+  MIGRATE_ON_START: trueOrFalse(
+    true,
+    "Whether a node brings the database up to date. Without, `cartwright migrate` does, with the rights of a schema's owner."
+  )
+}
+
+const http = {
+  HTTP_HOST: { ...host("Address to listen on; 0.0.0.0 or :: for all of them."), absent: byDefault("127.0.0.1") },
+  HTTP_PORT: port(4000, { about: "Port of the storefront's calls, the admin page and the documentation." }),
+  HEALTH_PORT: port(
+    8081,
+    { about: "Port of /healthz, /readyz, /startupz and /metrics for whoever runs the node; 0 for none. Same host.", source: "N-055" },
+    0
+  ),
+  CORS_ORIGINS: origins,
+  HTTP_REQUEST_TIMEOUT: duration("30 seconds", { about: "For one request from its last byte to its answer.", source: "N-005" }),
+  HTTP_BODY_MAX: bytes("1 MiB", { about: "Of a request's body; more is answered with 413.", source: "N-054" }),
+  HTTP_HEADERS_MAX: bytes("16 KiB", { about: "Of a request's headers; more is answered with 431.", source: "N-054" }),
+  HTTP_CALLS_MAX: whole(
+    4000,
+    { about: "Calls at once; one more is answered `Unavailable`.", source: "REQ-GW-08" },
+    { minimum: 1, maximum: 1_000_000 }
+  ),
+  HTTP_STREAMS_MAX: whole(
+    10_000,
+    { about: "Streams at once, such as watched orders.", source: "REQ-GW-08" },
+    { minimum: 1, maximum: 1_000_000 }
+  ),
+  WEBSOCKET_SILENCE_MAX: duration("60 seconds", { about: "A WebSocket from which nothing came for so long is closed." }),
+  DRAIN_DELAY: duration(
+    "0 millis",
+    { about: "How long a node which stops goes on answering, not ready any more, until load balancers have noticed." },
+    { from: "0 millis" }
+  ),
+  DRAIN_WITHIN: duration("2 seconds", { about: "How long calls which are under way may take after that." }),
+  SHUTDOWN_GRACE: duration(
+    "30 seconds",
+    { about: "A node which is asked to stop has ended by then, come what may.", source: "N-059" },
+    { from: "2 seconds" }
+  )
+}
+
+const cluster = {
+  CLUSTER_NAME: {
+    ...text("Names the cluster whose database this is: a node of another one is refused.", {
+      form: "up to 64 letters, digits, dots, dashes or underscores",
+      pattern: /^[A-Za-z0-9._-]{1,64}$/
+    }),
+    absent: byDefault("cartwright")
+  },
+  CLUSTER_SECRET: key("Shared by all nodes: who does not have it cannot talk to one. Calls between nodes are encrypted with it."),
+  CLUSTER_SECRET_OTHER: optional(
+    key("A second secret which this node accepts but does not use, while the secret is changed one node after another."),
+    "only CLUSTER_SECRET is accepted"
+  ),
+  RUNNER_HOST: optional(
+    host("Where the other nodes reach this one."),
+    "this machine's first address that is not its own loopback; 127.0.0.1 when the database is on this machine"
+  ),
+  RUNNER_PORT: port(5005, { about: "Port at which the other nodes reach this one.", source: "N-055" }),
+  RUNNER_BIND_HOST: optional(
+    host("Address to listen on for the other nodes, where it differs from RUNNER_HOST."),
+    "0.0.0.0, or 127.0.0.1 when RUNNER_HOST is that"
+  ),
+  RUNNER_BIND_PORT: optional(
+    port(5005, { about: "Port to listen on for the other nodes, where it differs from RUNNER_PORT." }),
+    "RUNNER_PORT"
+  ),
+  CLUSTER_SHARDS: whole(
+    32,
+    { about: "Slices of the work that nodes share out among themselves. Fixed for the life of a database." },
+    { minimum: 1, maximum: 1024 }
+  ),
+  CLUSTER_BUCKETS: whole(
+    128,
+    { about: "Groups of actors within the shards. Fixed for the life of a database." },
+    { minimum: 1, maximum: 65_536 }
+  ),
+  SHARD_LOCK_EXPIRATION: duration(
+    "3 seconds",
+    { about: "A node that was silent for this long has lost its shards: how long an outage lasts when a node dies." },
+    { from: "1 second", to: "2 minutes" }
+  ),
+  SHARD_LOCK_REFRESH: duration("1 second", { about: "How often a node says that it lives." }),
+  SHARD_ASSIGNMENT_REFRESH: duration("500 millis", { about: "How often a node looks who else is there." }),
+  RUNNER_HEALTH_CHECK_INTERVAL: duration("1 second", { about: "How often nodes call each other to see whether they answer." })
+}
+
+const identity = {
+  AUTH_SECRET: optional(
+    key("Signs and verifies tokens (HS256), where no identity provider issues them. One of AUTH_SECRET and AUTH_JWKS_URL is needed."),
+    "tokens are verified by AUTH_JWKS_URL"
+  ),
+  AUTH_JWKS_URL: optional(
+    text("Where the identity provider publishes its keys.", {
+      form: "an address such as https://id.example/.well-known/jwks.json",
+      pattern: /^https?:\/\/\S+$/
+    }),
+    "tokens are verified by AUTH_SECRET"
+  ),
+  AUTH_ISSUER: { ...text("Who tokens must be from: their `iss`."), absent: byDefault("cartwright") },
+  AUTH_AUDIENCE: { ...text("For whom tokens must be: their `aud`."), absent: byDefault("cartwright") }
+}
+
+const provider = {
+  STRIPE_SECRET_KEY: secret(
+    text("The payment provider's key. The sandbox takes test keys only.", {
+      form: "a key which begins with sk_test_, sk_live_, rk_test_ or rk_live_",
+      pattern: /^[rs]k_(test|live)_\w+$/
+    })
+  ),
+  STRIPE_HOST: optional(host("Another host which speaks the provider's protocol, such as the sandbox."), "the provider's own"),
+  STRIPE_PORT: optional(port(443, { about: "Its port." }), "443, or 80 for http"),
+  STRIPE_PROTOCOL: oneOf(["https", "http"], "https", "How it is reached. `http` is refused with a live key."),
+  STRIPE_CONNECTIONS_MAX: whole(
+    256,
+    { about: "Calls to the provider at once; further ones wait." },
+    { minimum: 1, maximum: 10_000 }
+  ),
+  PAYMENT_TIMEOUT: duration("15 seconds", { about: "For one call to the provider.", source: "N-001" }),
+  PAYMENT_BREAKER_FAILURES: whole(
+    5,
+    { about: "So many failures within the window, and no more calls are made.", source: "N-036" },
+    { minimum: 1, maximum: 1000 }
+  ),
+  PAYMENT_BREAKER_WINDOW: duration("10 seconds", { about: "In which failures count.", source: "N-036" }),
+  PAYMENT_BREAKER_OPEN: duration("30 seconds", { about: "Until one call may see whether the provider is back.", source: "N-036" })
+}
+
+const catalog = {
+  CATALOG_TIMEOUT: duration("10 seconds", { about: "For one read of products, prices and stock.", source: "N-002" }),
+  SHIPPING_TIMEOUT: duration("8 seconds", { about: "For one quote.", source: "N-003" }),
+  SHIPPING_RATES: {
+    about: "What sending a cart costs, in minor units, by currency and method; a method or currency that is not named is not offered.",
+    codec: Schema.fromJsonString(Schema.toCodecJson(FlatRates)),
+    form: 'JSON such as {"EUR":{"standard":"490","express":"1290"}}',
+    absent: required,
+    secret: false
+  } satisfies Setting<FlatRates>
+}
+
+const carts = {
+  CART_IDLE_EXPIRY: duration("30 days", { about: "An untouched cart is dropped after this.", source: "N-052" }),
+  CART_LOCK_CHECK: duration("2 minutes", { about: "After this a locked cart asks whether its checkout has begun at all." })
+}
+
+const checkout = {
+  CHECKOUT_IDLE_EXPIRY: duration("24 hours", { about: "An untouched checkout expires after this.", source: "N-061" }),
+  CHECKOUT_WATCH_AFTER: duration("40 seconds", { about: "A confirmation which has not ended by then is looked after." }),
+  CHECKOUT_SYNC_WAIT: duration("25 seconds", { about: "How long a caller waits before hearing `Pending`.", source: "N-006" }),
+  RATE_LIMIT_CONFIRM: whole(
+    5,
+    { about: "Confirmations of one customer within the window.", source: "N-034" },
+    { minimum: 1, maximum: 1_000_000 }
+  ),
+  RATE_LIMIT_CONFIRM_WINDOW: duration("10 minutes", { about: "The window.", source: "N-034" }),
+  ACTION_POLL_INTERVAL: duration("3 seconds", {
+    about: "The least time between two questions to the provider about a customer's second factor."
+  })
+}
+
+const reservations = {
+  RESERVATION_TTL: duration("30 minutes", { about: "How long a claim on stock lasts.", source: "N-007" }),
+  RESERVATION_CAPTURE_TTL: duration("30 minutes", {
+    about: "How long it lasts from the start of a capture on: longer than all retries of the capture take."
+  })
+}
+
+const payments = {
+  PAYMENT_HOLD_EXPIRY: duration("7 days", { about: "How long a hold on a card lives when the provider gives no date.", source: "N-026" }),
+  PAYMENT_WINDOW: duration("15 minutes", { about: "How long the customer may take for the second factor.", source: "N-008" }),
+  PAYMENT_LOOKUP_BACKOFF_BASE: duration("1 minute", {
+    about: "Before the second look into an authorization whose outcome is unknown; doubles.",
+    source: "N-066"
+  }),
+  PAYMENT_LOOKUP_BACKOFF_CAP: duration("30 minutes", { about: "It grows up to this.", source: "N-066" }),
+  CAPTURE_MAX_RETRIES: whole(
+    3,
+    { about: "After the first attempt; then the payment is given back and the order cancelled.", source: "N-011" },
+    { minimum: 0, maximum: 20 }
+  ),
+  CAPTURE_BACKOFF_BASE: duration("5 seconds", { about: "Before the first retry of a capture; doubles.", source: "N-012" }),
+  CAPTURE_BACKOFF_CAP: duration("60 seconds", { about: "It grows up to this.", source: "N-012" }),
+  COMPENSATION_ATTEMPTS: whole(
+    3,
+    { about: "Tries of one compensating step within the process.", source: "N-014" },
+    { minimum: 1, maximum: 20 }
+  ),
+  COMPENSATION_BACKOFF: duration("100 millis", { about: "Between the first two; doubles.", source: "N-014" })
+}
+
+const orders = {
+  ORDER_PENDING_EXPIRY: duration("30 minutes", { about: "An order which is still pending is cancelled after this.", source: "N-009" })
+}
+
+const runtime = {
+  ACTOR_CALL_TIMEOUT: duration("10 seconds", { about: "For a call to an actor, wherever it lives." }),
+  ACTORS_RESIDENT_MAX: whole(
+    20_000,
+    { about: "Actors a node keeps in memory; the ones unused for longest are read again when needed." },
+    { minimum: 100, maximum: 10_000_000 }
+  ),
+  BUCKET_POLL_INTERVAL: duration("200 millis", { about: "How often a node looks which actors it has been given." }),
+  JOURNAL_BATCH_MAX: whole(256, { about: "Steps which share one transaction, at the most." }, { minimum: 1, maximum: 10_000 }),
+  JOURNAL_QUEUE_MAX: whole(
+    10_000,
+    { about: "Steps which may wait for one; more are answered `Unavailable`.", source: "REQ-GW-08" },
+    { minimum: 1, maximum: 1_000_000 }
+  ),
+  JOURNAL_RETRY_FOR: duration("10 seconds", { about: "How long a step waits for a database which has gone away." }),
+  JOURNAL_FLUSH_TIMEOUT: duration("10 seconds", { about: "For one transaction, before its connection is given up." }),
+  JOURNAL_IDLE_IN_TRANSACTION: duration(
+    "4 seconds",
+    { about: "A frozen node keeps rows locked for this long: Postgres then ends its transactions." },
+    { from: "1 second" }
+  ),
+  TIMER_SWEEP_INTERVAL: duration("500 millis", { about: "How often due timers are read." }),
+  TIMER_CONCURRENCY: whole(10, { about: "Timers handled at once by a node.", source: "N-010" }, { minimum: 1, maximum: 1000 }),
+  NOTICE_MAX_ATTEMPTS: whole(
+    10,
+    { about: "Deliveries of a notice before it is set aside for an operator.", source: "N-020" },
+    { minimum: 1, maximum: 100 }
+  ),
+  NOTICE_BACKOFF_BASE: duration("1 second", { about: "After its first failure; doubles.", source: "N-023" }),
+  NOTICE_BACKOFF_CAP: duration("5 minutes", { about: "It grows up to this.", source: "N-023" }),
+  NOTICE_ACKNOWLEDGE_WITHIN: duration("250 millis", { about: "How long acknowledgements are collected before they are written." }),
+  NOTICE_SWEEP_INTERVAL: duration("5 seconds", { about: "How often notices which a crash left behind are looked for." })
+}
+
+const telemetry = {
+  LOG_LEVEL: oneOf(
+    ["trace", "debug", "info", "warn", "error", "fatal", "none"],
+    "info",
+    "The least level that is logged. The flag --log-level goes before it."
+  ),
+  LOG_FORMAT: oneOf(["auto", "pretty", "json"], "auto", "`auto` is pretty at a terminal, one line of JSON an entry otherwise."),
+  OTEL_EXPORTER_OTLP_ENDPOINT: optional(
+    text("Where logs, metrics and traces are sent besides, as OTLP over HTTP.", {
+      form: "an address such as http://collector:4318",
+      pattern: /^https?:\/\/\S+$/
+    }),
+    "nothing is sent; /metrics is served all the same"
+  ),
+  OTEL_EXPORTER_OTLP_HEADERS: optional(
+    secret(
+      text("Headers to send with it, e.g. the collector's key.", {
+        form: "name=value pairs, separated by commas",
+        pattern: /^\s*[\w-]+=[^,]*(,\s*[\w-]+=[^,]*)*$/
+      })
+    ),
+    "none"
+  ),
+  OTEL_SERVICE_NAME: { ...text("What this node is called in traces."), absent: byDefault("cartwright") }
+}
+
+/** All settings by key. */
+export const settings = {
+  ...database,
+  ...http,
+  ...cluster,
+  ...identity,
+  ...provider,
+  ...catalog,
+  ...carts,
+  ...checkout,
+  ...reservations,
+  ...payments,
+  ...orders,
+  ...runtime,
+  ...telemetry
+}
+
+export type Key = keyof typeof settings
+
+// oxlint-disable-next-line typescript/no-unsafe-type-assertion -- nothing is added to the table at run time
+export const keys = Object.keys(settings) as ReadonlyArray<Key>
+
+/** Every setting, decoded. */
+export type Values = { readonly [K in Key]: ValueOf<(typeof settings)[K]> }
+
+/** The same, in the order and under the headings in which people read them. */
+export const chapters: ReadonlyArray<{
+  readonly title: string
+  readonly settings: Readonly<Record<string, Setting<unknown>>>
+}> = [
+  { title: "Database", settings: database },
+  { title: "HTTP", settings: http },
+  { title: "Cluster", settings: cluster },
+  { title: "Identity", settings: identity },
+  { title: "Payment provider", settings: provider },
+  { title: "Catalog and shipping", settings: catalog },
+  { title: "Carts", settings: carts },
+  { title: "Checkout", settings: checkout },
+  { title: "Reservations", settings: reservations },
+  { title: "Payments", settings: payments },
+  { title: "Orders", settings: orders },
+  { title: "Runtime", settings: runtime },
+  { title: "Logs, metrics and traces", settings: telemetry }
+]
