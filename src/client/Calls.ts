@@ -25,7 +25,7 @@ import { newId } from "./NewId.ts"
 export type Token = string | (() => string | Promise<string>)
 
 export interface ClientOptions {
-  /** Addresses of nodes. A client that knows two goes on when one stops. */
+  /** Addresses of nodes, in the order in which they are tried. A client that knows two goes on when one stops. */
   readonly urls: string | ReadonlyArray<string>
   /** Absent: a guest's, which the shop makes at the first call, and which is kept while this client lives. */
   readonly token?: Token | undefined
@@ -107,7 +107,7 @@ export const make = Effect.fnUntraced(function* (options: ClientOptions): Effect
     if (failures % nodes.count !== 0) return Effect.void
     const backoff = Math.min(100 * 2 ** (failures / nodes.count - 1), 2000)
     const asked = Predicate.hasProperty(cause, "retryAfterMs") ? Number(cause.retryAfterMs) : 0
-    return Effect.flatMap(Random.nextBetween(0.5, 1), (jitter) => Effect.sleep(Math.max(asked, backoff) * jitter))
+    return Effect.flatMap(Random.nextBetween(1, 1.5), (jitter) => Effect.sleep(Math.max(asked, backoff) * jitter))
   }
 
   const call = Effect.fnUntraced(function* (tag: string, input: unknown, settings?: CallSettings) {

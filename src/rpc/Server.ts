@@ -44,7 +44,7 @@ export interface ServerLimits extends CallLimits {
   /** One body, and one WebSocket message. REQ-GW-06. */
   readonly bodyMax: number
   readonly headersMax: number
-  /** A WebSocket from which nothing came for so long is closed; clients ping every few seconds. */
+  /** A WebSocket from which nothing came for so long is closed. Clients ping every few seconds, hidden browser tabs once a minute. */
   readonly silentFor: Duration.Duration
   /** How long what is under way may take once the node stops. */
   readonly shutdownWithin: Duration.Duration
@@ -56,7 +56,7 @@ export const defaultLimits: ServerLimits = {
   streamsMax: 10_000,
   bodyMax: 1024 * 1024,
   headersMax: 16 * 1024,
-  silentFor: Duration.seconds(60),
+  silentFor: Duration.seconds(150),
   shutdownWithin: Duration.seconds(2)
 }
 
@@ -227,6 +227,8 @@ const cors = (allows: (origin: string) => boolean) =>
       allowedMethods: ["GET", "POST"],
       allowedHeaders: [
         "authorization",
+        // Both are what Effect's own clients send of a trace.
+        "b3",
         "content-type",
         "idempotency-key",
         "traceparent",

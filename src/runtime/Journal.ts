@@ -7,7 +7,7 @@
  * the bodies run again, and whatever had been committed answers from its keys.
  */
 import { createHash } from "node:crypto"
-import { Context, DateTime, Deferred, Duration, Effect, Exit, Layer, Metric, Queue, Result, Schema } from "effect"
+import { Cause, Context, DateTime, Deferred, Duration, Effect, Exit, Layer, Metric, Queue, Result, Schema } from "effect"
 import { IdempotencyConflict, Unavailable } from "../domain/Refusals.ts"
 import {
   addressOf,
@@ -238,6 +238,9 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
   const codecs = new Map<AnyDefinition, Codecs>()
   const historyPart = appendRows(history)
   const noticePart = appendRows(noticeTable)
+  /** Actors which are being read, so that many who ask for one read it once. */
+  const loading = new Map<Cell, Deferred.Deferred<void, Unavailable>>()
+  const scope = yield* Effect.scope
   /** Units without an answer yet. */
   const open = new Set<Unit>()
   let closed = false
@@ -487,6 +490,14 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
     return { write, staged, outcomes, again, committed }
   }
 
+  /** Those who wait for a version that has been reached by now. */
+  const wakeWatchers = (address: string, version: number) => {
+    const waiters = watchers.get(address)
+    if (waiters === undefined) return
+    // A copy: who is woken may wait again at once, and would be woken for ever.
+    for (const waiter of Array.from(waiters)) if (version > waiter.above) waiter.wake()
+  }
+
   const settle = (unit: Unit, exit: Exit.Exit<unknown, unknown>) => {
     if (!open.delete(unit)) return
     for (const cell of unit.options.cells) cell.pending--
@@ -509,11 +520,8 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
         cell.newKeys.delete(key)
       }
       if (cell.keys.size > keysMax) forgetKeys(cell)
-      const waiters = watchers.get(cell.address)
-      if (waiters !== undefined) for (const waiter of waiters) if (version > waiter.above) waiter.wake()
     }
-    for (const [unit, exit] of outcomes) settle(unit, exit)
-    return listeners.flatMap((listener): ReadonlyArray<unknown> => {
+    const failures = listeners.flatMap((listener): ReadonlyArray<unknown> => {
       try {
         listener(committed)
         return []
@@ -521,6 +529,10 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
         return [error]
       }
     })
+    // Whoever waits goes on at once, in the middle of this: by now all of it must have happened.
+    for (const { address, version } of staged.keys()) wakeWatchers(address, version)
+    for (const [unit, exit] of outcomes) settle(unit, exit)
+    return failures
   }
 
   /** The counters a batch needs. A unit which cannot tell them fails alone. */
@@ -696,7 +708,27 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
   const ensureLoaded = Effect.fnUntraced(function* (cells: ReadonlyArray<Cell>) {
     const missing = cells.filter(({ loaded }) => !loaded)
     if (missing.length === 0) return
-    yield* reload(missing, false).pipe(Effect.mapError(() => new Unavailable({ retryAfterMs: 1000 })))
+    if (closed) return yield* new Unavailable({ retryAfterMs: 1000 })
+    const others = new Set(missing.flatMap((cell) => loading.get(cell) ?? []))
+    const mine = missing.filter((cell) => !loading.has(cell))
+    if (mine.length > 0) {
+      const done = Deferred.makeUnsafe<void, Unavailable>()
+      others.add(done)
+      for (const cell of mine) loading.set(cell, done)
+      // Not in the fiber of who asked first: others wait for it as well.
+      yield* reload(mine, false).pipe(
+        Effect.mapError(() => new Unavailable({ retryAfterMs: 1000 })),
+        Effect.onExit((exit) =>
+          Effect.sync(() => {
+            for (const cell of mine) loading.delete(cell)
+            const stopped = Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)
+            Deferred.doneUnsafe(done, stopped ? Exit.fail(new Unavailable({ retryAfterMs: 1000 })) : exit)
+          })
+        ),
+        Effect.forkIn(scope)
+      )
+    }
+    for (const other of others) yield* Deferred.await(other)
   })
 
   const cells: Journal["Service"]["cells"] = Effect.fnUntraced(function* (definitions, id, bucket) {
@@ -782,9 +814,7 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
           // One that units wait for stays what they and everybody after them get, and is read again.
           if (cell.pending > 0) cell.loaded = false
           else directory.delete(address)
-          const waiters = watchers.get(address)
-          // A copy: who is woken may wait again at once, and would be woken for ever.
-          if (waiters !== undefined) for (const waiter of Array.from(waiters)) waiter.wake()
+          wakeWatchers(address, Number.POSITIVE_INFINITY)
         }
       }),
     changed: (type, id, version) =>

@@ -132,7 +132,7 @@ const renewed = (page: string, parts: Page["parts"]): string => {
     const from = text.indexOf(begin(part))
     const to = text.indexOf(end(part))
     assert(from >= 0 && to > from, `the page has no part ${part}`)
-    text = `${text.slice(0, from)}${begin(part)}\n${content}\n${text.slice(to)}`
+    text = `${text.slice(0, from)}${begin(part)}\n\n${content}\n\n${text.slice(to)}`
   }
   return text
 }

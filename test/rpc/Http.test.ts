@@ -222,7 +222,8 @@ describe("given web pages", () => {
   it("when the origin is on the list, then it may call", async () => {
     const { headers } = await preflight("https://shop.example")
     expect(headers.get("access-control-allow-origin")).toBe("https://shop.example")
-    expect(headers.get("access-control-allow-headers")).toContain("authorization")
+    const allowed = headers.get("access-control-allow-headers")?.split(",")
+    expect(allowed).toEqual(expect.arrayContaining(["authorization", "b3", "content-type", "traceparent"]))
   })
 
   it("when the origin is another, then it may not, over HTTP or WebSocket", async () => {
@@ -320,6 +321,22 @@ describe("given a node which is about to stop", () => {
     await leaving.stop()
     expect(await socket.closed).toBeGreaterThanOrEqual(1000)
     expect(performance.now() - start).toBeLessThan(2000)
+  })
+})
+
+describe("given a WebSocket whose client vanished", () => {
+  it("when nothing came from it for too long, then it is closed; one that pings stays", async () => {
+    const edge = await startEdge({}, { limits: { silentFor: Duration.millis(300) } })
+    const [vanished, alive] = [await openSocket(edge), await openSocket(edge)]
+    const pinging = setInterval(() => {
+      alive.send('{"_tag":"Ping"}')
+    }, 50)
+    expect(await vanished.closed).toBeGreaterThanOrEqual(1000)
+    const stillOpen = await Promise.race([alive.closed, new Promise((resolve) => setTimeout(resolve, 300, "open"))])
+    expect(stillOpen).toBe("open")
+    clearInterval(pinging)
+    alive.close()
+    await edge.stop()
   })
 })
 

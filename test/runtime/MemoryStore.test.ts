@@ -15,7 +15,14 @@ describe("given the store in memory", () => {
     )
   )
 
-  const row = { actor_id: "a", actor_type: "A", name: "n", bucket: 1, due_at: "2026-11-20T10:00:00.000Z", urgent: false }
+  const row = {
+    actor_id: "a",
+    actor_type: "A",
+    name: "n",
+    bucket: 1,
+    due_at: "2026-11-20T10:00:00.000Z",
+    urgent: false
+  }
   const batch = () => ({ guarded: 0, parts: [{ part: setTimers, rows: [row] }] })
 
   it.effect("when it is told to fail a write, then that one fails, before it was written or after it", () =>

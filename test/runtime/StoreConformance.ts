@@ -115,7 +115,8 @@ const load = (store: Store["Service"], id: string) =>
 const noticesOf = (store: Store["Service"], buckets = [1], after?: NoticeRow, limit = 100) =>
   store.notices({ buckets, after, limit })
 
-const names = (rows: ReadonlyArray<NoticeRow>) => rows.map(({ ordinal, seq, sourceId }) => `${sourceId}/${seq}/${ordinal}`)
+const names = (rows: ReadonlyArray<NoticeRow>) =>
+  rows.map(({ ordinal, seq, sourceId }) => `${sourceId}/${seq}/${ordinal}`)
 
 /** Each scenario has a database of its own. */
 export const conformance = (scenario: (name: string, body: Body) => void): void => {
@@ -196,30 +197,37 @@ export const conformance = (scenario: (name: string, body: Body) => void): void 
       )
       assert.instanceOf(negative, Rejected)
       assert.strictEqual((negative as Rejected).constraint, "balance_check")
-      yield* write(store, [insert, [accountRow("c", 1, 1n, { number: "one" }), accountRow("d", 1, 1n), accountRow("e", 1, 1n)]])
+      yield* write(store, [
+        insert,
+        [accountRow("c", 1, 1n, { number: "one" }), accountRow("d", 1, 1n), accountRow("e", 1, 1n)]
+      ])
       const taken = yield* Effect.flip(write(store, [insert, [accountRow("b", 1, 1n, { number: "one" })]]))
       assert.deepStrictEqual(taken, new Conflict({ constraint: "number_key" }))
-      const changed = yield* Effect.flip(write(store, [update, [accountRow("d", 2, 1n, { number: "one", expected: 1 })]]))
+      const changed = yield* Effect.flip(
+        write(store, [update, [accountRow("d", 2, 1n, { number: "one", expected: 1 })]])
+      )
       assert.deepStrictEqual(changed, new Conflict({ constraint: "number_key" }))
       assert.strictEqual((yield* load(store, "b")).row, undefined)
       assert.deepStrictEqual((yield* load(store, "b")).keys, [])
     })
   )
 
-  scenario("when what decides throws, then that is the defect, nothing is written, and others go on", (store, { units }) =>
-    Effect.gen(function* () {
-      const bug = new Error("bug")
-      for (const keys of [[], ["apple"]]) {
-        const exit = yield* Effect.exit(
-          store.transact(keys, () => {
-            throw bug
-          })
-        )
-        assert.deepStrictEqual(exit, Exit.die(bug))
-      }
-      yield* take(store, "apple", 1, "after")
-      assert.deepStrictEqual((yield* units)["apple"], { free: 9, held: 1 })
-    })
+  scenario(
+    "when what decides throws, then that is the defect, nothing is written, and others go on",
+    (store, { units }) =>
+      Effect.gen(function* () {
+        const bug = new Error("bug")
+        for (const keys of [[], ["apple"]]) {
+          const exit = yield* Effect.exit(
+            store.transact(keys, () => {
+              throw bug
+            })
+          )
+          assert.deepStrictEqual(exit, Exit.die(bug))
+        }
+        yield* take(store, "apple", 1, "after")
+        assert.deepStrictEqual((yield* units)["apple"], { free: 9, held: 1 })
+      })
   )
 
   scenario("when counters are asked for, then they come as they are, and nothing for what does not exist", (store) =>
@@ -263,35 +271,37 @@ export const conformance = (scenario: (name: string, body: Body) => void): void 
     })
   )
 
-  scenario("when many take counters at once, in any order, then none waits for ever and all add up", (store, { open, units }) =>
-    Effect.gen(function* () {
-      const other = yield* open
-      const taking = (node: Store["Service"], name: string, keys: ReadonlyArray<string>) =>
-        Effect.forEach(
-          Array.from({ length: 20 }, (_, index) => index),
-          (index) =>
-            node.transact(keys, (counters) => {
-              const item = keys[index % keys.length]!
-              const left = counters.find(({ key }) => key === item)!.values["free"]!
-              if (left === 0) return { guarded: 0, parts: [] }
-              return {
-                guarded: 2,
-                parts: [
-                  { part: change, rows: [{ key: item, part: "here", held: 1, free: -1 }] },
-                  { part: book, rows: [ledgerRow(`${name}/${index}`, item, 1)] }
-                ]
-              }
-            }),
-          { discard: true }
+  scenario(
+    "when many take counters at once, in any order, then none waits for ever and all add up",
+    (store, { open, units }) =>
+      Effect.gen(function* () {
+        const other = yield* open
+        const taking = (node: Store["Service"], name: string, keys: ReadonlyArray<string>) =>
+          Effect.forEach(
+            Array.from({ length: 20 }, (_, index) => index),
+            (index) =>
+              node.transact(keys, (counters) => {
+                const item = keys[index % keys.length]!
+                const left = counters.find(({ key }) => key === item)!.values["free"]!
+                if (left === 0) return { guarded: 0, parts: [] }
+                return {
+                  guarded: 2,
+                  parts: [
+                    { part: change, rows: [{ key: item, part: "here", held: 1, free: -1 }] },
+                    { part: book, rows: [ledgerRow(`${name}/${index}`, item, 1)] }
+                  ]
+                }
+              }),
+            { discard: true }
+          )
+        yield* Effect.all(
+          [taking(store, "one", ["apple", "brick", "cable"]), taking(other, "two", ["cable", "brick", "apple"])],
+          { concurrency: "unbounded" }
         )
-      yield* Effect.all(
-        [taking(store, "one", ["apple", "brick", "cable"]), taking(other, "two", ["cable", "brick", "apple"])],
-        { concurrency: "unbounded" }
-      )
-      for (const { free, held } of Object.values(yield* units)) assert.strictEqual(free + held, 10)
-      const taken = Object.values(yield* units).reduce((sum, { held }) => sum + held, 0)
-      assert.strictEqual(taken, 30)
-    })
+        for (const { free, held } of Object.values(yield* units)) assert.strictEqual(free + held, 10)
+        const taken = Object.values(yield* units).reduce((sum, { held }) => sum + held, 0)
+        assert.strictEqual(taken, 30)
+      })
   )
 
   scenario("when it is read while it changes, then a row never comes without its last key", (store, { open }) =>
@@ -302,7 +312,11 @@ export const conformance = (scenario: (name: string, body: Body) => void): void 
       const writing = Effect.forEach(
         Array.from({ length: 60 }, (_, index) => index + 2),
         (version) =>
-          write(writer, [update, [accountRow("a", version, 1n, { expected: version - 1 })]], [append, [historyRow("a", version)]]),
+          write(
+            writer,
+            [update, [accountRow("a", version, 1n, { expected: version - 1 })]],
+            [append, [historyRow("a", version)]]
+          ),
         { discard: true }
       ).pipe(Effect.ensuring(Effect.sync(() => (done = true))))
       const reading = Effect.gen(function* () {
@@ -315,29 +329,34 @@ export const conformance = (scenario: (name: string, body: Body) => void): void 
     })
   )
 
-  scenario("when an actor has more keys than are loaded, then the newest come, and the others are found by name", (store) =>
-    Effect.gen(function* () {
-      const rows = Array.from({ length: 520 }, (_, index) => historyRow("a", index + 1))
-      yield* write(store, [insert, [accountRow("a", 520, 1n)]], [append, rows])
-      const { keys, keysComplete } = yield* load(store, "a")
-      assert.isFalse(keysComplete)
-      assert.strictEqual(keys.length, 500)
-      assert.strictEqual(keys[0]!.seq, 21)
-      assert.strictEqual(keys.at(-1)!.seq, 520)
-      assert.deepStrictEqual(yield* store.findKey(account, "a", "key-3"), {
-        key: "key-3",
-        fingerprint: "print-3",
-        seq: 3,
-        refusal: undefined
+  scenario(
+    "when an actor has more keys than are loaded, then the newest come, and the others are found by name",
+    (store) =>
+      Effect.gen(function* () {
+        const rows = Array.from({ length: 520 }, (_, index) => historyRow("a", index + 1))
+        yield* write(store, [insert, [accountRow("a", 520, 1n)]], [append, rows])
+        const { keys, keysComplete } = yield* load(store, "a")
+        assert.isFalse(keysComplete)
+        assert.strictEqual(keys.length, 500)
+        assert.strictEqual(keys[0]!.seq, 21)
+        assert.strictEqual(keys.at(-1)!.seq, 520)
+        assert.deepStrictEqual(yield* store.findKey(account, "a", "key-3"), {
+          key: "key-3",
+          fingerprint: "print-3",
+          seq: 3,
+          refusal: undefined
+        })
+        assert.strictEqual(yield* store.findKey(account, "a", "key-521"), undefined)
+        assert.strictEqual(yield* store.findKey(watcher, "a", "key-3"), undefined)
       })
-      assert.strictEqual(yield* store.findKey(account, "a", "key-521"), undefined)
-      assert.strictEqual(yield* store.findKey(watcher, "a", "key-3"), undefined)
-    })
   )
 
   scenario("when the history is read, then it comes in order and in pages", (store) =>
     Effect.gen(function* () {
-      yield* write(store, [append, [historyRow("a", 3), historyRow("a", 1), historyRow("a", 2, { refusal: { _tag: "No" } })]])
+      yield* write(store, [
+        append,
+        [historyRow("a", 3), historyRow("a", 1), historyRow("a", 2, { refusal: { _tag: "No" } })]
+      ])
       const page = yield* store.history("Account", "a", 1, 1)
       assert.deepStrictEqual(page, [
         {
@@ -431,54 +450,60 @@ export const conformance = (scenario: (name: string, body: Body) => void): void 
     })
   )
 
-  scenario("when a delivery failed, then the attempt is counted; when it is parked, then only its own way ends there", (store) =>
-    Effect.gen(function* () {
-      yield* write(store, [
-        tell,
-        [
-          noticeRow("a", 1),
-          noticeRow("a", 2),
-          noticeRow("a", 3),
-          noticeRow("a", 3, { ordinal: 1, receiver_id: "other" }),
-          noticeRow("b", 1)
-        ]
-      ])
-      const [, second] = yield* noticesOf(store)
-      yield* store.noticeFailed(second!, { error: "no", dueAt: instant(7), parked: false })
-      const [, failed] = yield* noticesOf(store)
-      assert.strictEqual(failed!.attempts, 1)
-      assert.deepStrictEqual(failed!.dueAt, instant(7))
-      yield* store.noticeFailed(second!, { error: "still no", dueAt: instant(9), parked: true })
-      const left = yield* noticesOf(store)
-      assert.deepStrictEqual(names(left), ["a/1/0", "a/2/0", "a/3/1", "b/1/0"])
-      assert.deepStrictEqual(
-        left.map(({ parked }) => parked),
-        [false, true, false, false]
-      )
-      yield* write(store, [replayNotices, [{ ...noticeRow("a", 2), attempts: 0, due_at: at(20) }]])
-      const replayed = yield* noticesOf(store)
-      assert.deepStrictEqual(names(replayed), ["a/1/0", "a/2/0", "a/3/0", "a/3/1", "b/1/0"])
-      assert.deepStrictEqual([replayed[1]!.parked, replayed[1]!.attempts], [false, 0])
-      // What is gone meanwhile cannot fail any more.
-      yield* write(store, [acknowledgeNotices, [noticeRow("b", 1)]])
-      yield* store.noticeFailed(replayed[4]!, { error: "no", dueAt: instant(7), parked: false })
-      assert.strictEqual((yield* noticesOf(store)).length, 4)
-    })
+  scenario(
+    "when a delivery failed, then the attempt is counted; when it is parked, then only its own way ends there",
+    (store) =>
+      Effect.gen(function* () {
+        yield* write(store, [
+          tell,
+          [
+            noticeRow("a", 1),
+            noticeRow("a", 2),
+            noticeRow("a", 3),
+            noticeRow("a", 3, { ordinal: 1, receiver_id: "other" }),
+            noticeRow("b", 1)
+          ]
+        ])
+        const [, second] = yield* noticesOf(store)
+        yield* store.noticeFailed(second!, { error: "no", dueAt: instant(7), parked: false })
+        const [, failed] = yield* noticesOf(store)
+        assert.strictEqual(failed!.attempts, 1)
+        assert.deepStrictEqual(failed!.dueAt, instant(7))
+        yield* store.noticeFailed(second!, { error: "still no", dueAt: instant(9), parked: true })
+        const left = yield* noticesOf(store)
+        assert.deepStrictEqual(names(left), ["a/1/0", "a/2/0", "a/3/1", "b/1/0"])
+        assert.deepStrictEqual(
+          left.map(({ parked }) => parked),
+          [false, true, false, false]
+        )
+        yield* write(store, [replayNotices, [{ ...noticeRow("a", 2), attempts: 0, due_at: at(20) }]])
+        const replayed = yield* noticesOf(store)
+        assert.deepStrictEqual(names(replayed), ["a/1/0", "a/2/0", "a/3/0", "a/3/1", "b/1/0"])
+        assert.deepStrictEqual([replayed[1]!.parked, replayed[1]!.attempts], [false, 0])
+        // What is gone meanwhile cannot fail any more.
+        yield* write(store, [acknowledgeNotices, [noticeRow("b", 1)]])
+        yield* store.noticeFailed(replayed[4]!, { error: "no", dueAt: instant(7), parked: false })
+        assert.strictEqual((yield* noticesOf(store)).length, 4)
+      })
   )
 
-  scenario("when the first answer of a step is to be kept, then a later one changes nothing and fails nothing", (store) =>
-    Effect.gen(function* () {
-      const step = (name: string, result: string): Row => ({ execution_id: "x", name, result: { result }, at: now })
-      yield* write(store, [steps, [step("one", "first")]])
-      yield* write(store, [steps, [step("one", "second"), step("two", "first")]])
-      const found = yield* store.query("select name, result from runtime.workflow_steps where execution_id = $1", ["x"])
-      assert.deepStrictEqual(
-        [...found].sort((left, right) => (String(left["name"]) < String(right["name"]) ? -1 : 1)),
-        [
-          { name: "one", result: { result: "first" } },
-          { name: "two", result: { result: "first" } }
-        ]
-      )
-    })
+  scenario(
+    "when the first answer of a step is to be kept, then a later one changes nothing and fails nothing",
+    (store) =>
+      Effect.gen(function* () {
+        const step = (name: string, result: string): Row => ({ execution_id: "x", name, result: { result }, at: now })
+        yield* write(store, [steps, [step("one", "first")]])
+        yield* write(store, [steps, [step("one", "second"), step("two", "first")]])
+        const found = yield* store.query("select name, result from runtime.workflow_steps where execution_id = $1", [
+          "x"
+        ])
+        assert.deepStrictEqual(
+          [...found].sort((left, right) => (String(left["name"]) < String(right["name"]) ? -1 : 1)),
+          [
+            { name: "one", result: { result: "first" } },
+            { name: "two", result: { result: "first" } }
+          ]
+        )
+      })
   )
 }
