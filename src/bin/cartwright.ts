@@ -9,11 +9,31 @@ import { version } from "../layers/Version.ts"
 
 const commands = await lazily(
   [
-    { name: "node", about: "Run a node of the shop; without a database, the whole demo", load: () => import("../commands/node.ts").then(({ node }) => node) },
-    { name: "migrate", about: "Bring the database up to date", load: () => import("../commands/migrate.ts").then(({ migrate }) => migrate) },
-    { name: "import", about: "Import products, prices, warehouses and stock", load: () => import("../commands/importInto.ts").then(({ importInto }) => importInto) },
-    { name: "sandbox", about: "Run a payment provider to develop against", load: () => import("../commands/sandbox.ts").then(({ sandbox }) => sandbox) },
-    { name: "settings", about: "What can be set, and what is", load: () => import("../commands/settings.ts").then(({ settingsCommand }) => settingsCommand) }
+    {
+      name: "node",
+      about: "Run a node of the shop; without a database, the whole demo",
+      load: () => import("../commands/node.ts").then(({ node }) => node)
+    },
+    {
+      name: "migrate",
+      about: "Bring the database up to date",
+      load: () => import("../commands/migrate.ts").then(({ migrate }) => migrate)
+    },
+    {
+      name: "import",
+      about: "Import products, prices, warehouses and stock",
+      load: () => import("../commands/importInto.ts").then(({ importInto }) => importInto)
+    },
+    {
+      name: "sandbox",
+      about: "Run a payment provider to develop against",
+      load: () => import("../commands/sandbox.ts").then(({ sandbox }) => sandbox)
+    },
+    {
+      name: "settings",
+      about: "What can be set, and what is",
+      load: () => import("../commands/settings.ts").then(({ settingsCommand }) => settingsCommand)
+    }
   ],
   process.argv.slice(2)
 )

@@ -14,26 +14,34 @@ import { AuthTokens } from "../rpc/AuthTokens.ts"
 import { directoryFlag } from "./Database.ts"
 import { explained } from "./Explained.ts"
 
-const port = (name: string, description: string) =>
+const portFlag = (name: string, description: string) =>
   Flag.Int(name).pipe(Flag.withDescription(description), Flag.optional)
 
 export const node = Command.make(
   "node",
   {
-    port: port("port", "Port of the shop's API; HTTP_PORT, else 4000"),
+    port: portFlag("port", "Port of the shop's API; HTTP_PORT, else 4000"),
     host: Flag.String("host").pipe(
       Flag.withDescription("Address to listen on, 0.0.0.0 for all; HTTP_HOST, else 127.0.0.1"),
       Flag.optional
     ),
-    healthPort: port("health-port", "Port of health checks and metrics, 0 for none of their own; HEALTH_PORT, else 8081, and 0 for the demo"),
-    runnerPort: port("runner-port", "Port at which other nodes reach this one; RUNNER_PORT, else 5005"),
+    healthPort: portFlag(
+      "health-port",
+      "Port of health checks and metrics, 0 for none of their own; HEALTH_PORT, else 8081, and 0 for the demo"
+    ),
+    runnerPort: portFlag("runner-port", "Port at which other nodes reach this one; RUNNER_PORT, else 5005"),
     demo: Flag.Boolean("demo").pipe(
-      Flag.withDescription("Fill an empty database of DATABASE_URL with the demo's shop and pay at the sandbox; always so without DATABASE_URL"),
+      Flag.withDescription(
+        "Fill an empty database of DATABASE_URL with the demo's shop and pay at the sandbox; always so without DATABASE_URL"
+      ),
       Flag.withDefault(false)
     ),
     directory: directoryFlag,
-    postgresPort: port("postgres-port", "Port of the embedded Postgres when it is started; any free one by default"),
-    sandboxPort: port("sandbox-port", "Port of the demo's payment sandbox; 4010 or any free one by default")
+    postgresPort: portFlag(
+      "postgres-port",
+      "Port of the embedded Postgres when it is started; any free one by default"
+    ),
+    sandboxPort: portFlag("sandbox-port", "Port of the demo's payment sandbox; 4010 or any free one by default")
   },
   Effect.fn("commands.node")(function* (flags) {
     return yield* run({
@@ -122,7 +130,12 @@ const demoSettings = Effect.fnUntraced(function* (directory: string, sandboxed: 
     CORS_ORIGINS: "*",
     HEALTH_PORT: "0",
     ...(sandboxed
-      ? { STRIPE_SECRET_KEY: Embedded.sandboxKey, STRIPE_HOST: "127.0.0.1", STRIPE_PORT: "4010", STRIPE_PROTOCOL: "http" }
+      ? {
+          STRIPE_SECRET_KEY: Embedded.sandboxKey,
+          STRIPE_HOST: "127.0.0.1",
+          STRIPE_PORT: "4010",
+          STRIPE_PROTOCOL: "http"
+        }
       : {})
   }
   return settings
@@ -156,10 +169,12 @@ const nextFree = (host: string, port: number): Effect.Effect<number> =>
 const telemetry = Effect.fnUntraced(function* (values: Values) {
   const { advertised } = Cluster.addressesOf(values)
   const level = yield* GlobalFlag.LogLevel
-  return Telemetry.layer(
-    { ...values, ...(Option.isNone(level) ? {} : { LOG_LEVEL: level.value.toLowerCase() as Values["LOG_LEVEL"] }) },
-    { version, instance: `${advertised.host}:${advertised.port}`, terminal: process.stdout.isTTY }
-  )
+  return Telemetry.layer(values, {
+    version,
+    instance: `${advertised.host}:${advertised.port}`,
+    terminal: process.stdout.isTTY,
+    ...(Option.isNone(level) ? {} : { level: level.value })
+  })
 })
 
 interface Surroundings {
@@ -186,7 +201,11 @@ const serve = Effect.fnUntraced(function* (values: Values, surroundings: Surroun
 /** Who asks twice, or waits too long, is not kept. REQ-OPS-05. */
 const stopping = (values: Values, { demo }: Surroundings) =>
   Effect.andThen(
-    demo ? Console.log("\nStopping: no new work, what is under way is finished or handed over. Ctrl-C again to end at once.") : Effect.logInfo("The node stops"),
+    demo
+      ? Console.log(
+          "\nStopping: no new work, what is under way is finished or handed over. Ctrl-C again to end at once."
+        )
+      : Effect.logInfo("The node stops"),
     Effect.sync(() => {
       // The first Ctrl-C may arrive twice: from the terminal, and passed on by who started this.
       setTimeout(() => {
@@ -220,8 +239,14 @@ const banner = Effect.fnUntraced(function* (values: Values, { directory, embedde
   const places: ReadonlyArray<readonly [name: string, where: string, about: string]> = [
     ["API", url, "described at /docs"],
     ["RPC", `${url.replace("http", "ws")}/rpc/ws`, "what the typed client talks to"],
-    ["Health", `${values.HEALTH_PORT === 0 ? url : `http://${httpHost(values)}:${values.HEALTH_PORT}`}/readyz`, "figures at /metrics"],
-    ...(sandboxed ? [["Payments", `http://127.0.0.1:${values.STRIPE_PORT}`, "a sandbox: no money moves"] as const] : []),
+    [
+      "Health",
+      `${values.HEALTH_PORT === 0 ? url : `http://${httpHost(values)}:${values.HEALTH_PORT}`}/readyz`,
+      "figures at /metrics"
+    ],
+    ...(sandboxed
+      ? [["Payments", `http://127.0.0.1:${values.STRIPE_PORT}`, "a sandbox: no money moves"] as const]
+      : []),
     ...(embedded ? [["Data", `${directory}/`, "without it everything starts anew"] as const] : []),
     ["Postgres", Redacted.value(values.DATABASE_URL), ""],
     ["Nodes", nodes.join(", "), ""]
@@ -234,11 +259,18 @@ const banner = Effect.fnUntraced(function* (values: Values, { directory, embedde
     "",
     `Cartwright ${version} is up.`,
     "",
-    ...places.map(([name, where, about]) => `  ${name.padEnd(10)}${about === "" ? where : `${where.padEnd(34)}${about}`}`),
+    ...places.map(
+      ([name, where, about]) => `  ${name.padEnd(10)}${about === "" ? where : `${where.padEnd(34)}${about}`}`
+    ),
     "",
     ...(token === undefined
       ? []
-      : ['You are the customer "demo" for 30 days with this token:', "", `  export TOKEN=${Redacted.value(token.token)}`, ""]),
+      : [
+          'You are the customer "demo" for 30 days with this token:',
+          "",
+          `  export TOKEN=${Redacted.value(token.token)}`,
+          ""
+        ]),
     "Try next:",
     "",
     "  1. Put something into a cart:",
@@ -259,6 +291,6 @@ const firstCall = JSON.stringify({
   _tag: "Request",
   id: "1",
   tag: "AddItem",
-  payload: { key: "first-item", cartId: "my-cart", currency: "EUR", sku: "MUG-350-SAND", quantity: 2 },
+  payload: { key: "first-item", cartId: "my-first-cart", currency: "EUR", sku: "MUG-350-SAND", quantity: 2 },
   headers: []
 })

@@ -20,7 +20,9 @@ export const settingsCommand = Command.make(
         yield* Console.log(`  ${key.padEnd(30)} ${valueOf(setting, given)}\n      ${setting.about}`)
       }
     }
-    yield* Console.log("\n* given in the environment. Durations read like 250 millis, 25 seconds, 30 minutes or 7 days.")
+    yield* Console.log(
+      "\n* given in the environment. Durations read like 250 millis, 25 seconds, 30 minutes or 7 days."
+    )
   })
 ).pipe(Command.withDescription("List every setting with its value, its default and its meaning"))
 
@@ -63,7 +65,8 @@ const chapterOf = ({ settings, title }: (typeof chapters)[number]): string =>
     ""
   ].join("\n")
 
-const row = (cells: ReadonlyArray<string>): string => `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`
+const row = (cells: ReadonlyArray<string>): string =>
+  `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`
 
 const defaultOf = ({ absent }: Setting<unknown>): string => {
   switch (absent._tag) {

@@ -14,6 +14,7 @@ import { RpcSerialization, RpcServer } from "effect/rpc"
 import { SocketServer, type SocketServerError } from "effect/socket/SocketServer"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
+import { detailsOf } from "./ErrorDetails.ts"
 import * as RunnerWire from "./RunnerWire.ts"
 import type { Values } from "./Settings.ts"
 
@@ -159,14 +160,17 @@ const meet = Effect.fn("Cluster.meet")(function* (membership: RunnerWire.Members
   )
 })
 
-const notListening = (listen: { readonly host: string; readonly port: number }, error: SocketServerError): CannotJoin => {
-  const { code, message } = Object(error.reason.cause) as { readonly code?: unknown; readonly message?: unknown }
+const notListening = (
+  listen: { readonly host: string; readonly port: number },
+  error: SocketServerError
+): CannotJoin => {
+  const { code, message } = detailsOf(error.reason.cause)
   return new CannotJoin({
     reason: "NotListening",
     message:
       code === "EADDRINUSE"
         ? `Port ${listen.port} is taken: this node needs another one for the others to reach it (--runner-port or RUNNER_PORT).`
-        : `This node cannot listen for others on ${listen.host}:${listen.port}: ${String(message)} (RUNNER_BIND_HOST, RUNNER_BIND_PORT).`
+        : `This node cannot listen for others on ${listen.host}:${listen.port}: ${message} (RUNNER_BIND_HOST, RUNNER_BIND_PORT).`
   })
 }
 
@@ -185,7 +189,7 @@ const databaseHost = (url: Redacted.Redacted<string>): string =>
   URL.canParse(Redacted.value(url)) ? new URL(Redacted.value(url)).hostname : ""
 
 const ownAddress = (): string => {
-  const addresses = Object.values(networkInterfaces()).flatMap((found) => found ?? [])
+  const addresses = Object.values(networkInterfaces()).flatMap((ofOne) => ofOne ?? [])
   const outward = addresses.filter(({ internal }) => !internal)
   return (outward.find(({ family }) => family === "IPv4") ?? outward[0])?.address ?? "127.0.0.1"
 }

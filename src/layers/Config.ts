@@ -33,9 +33,7 @@ export interface LoadOptions {
 }
 
 /** All settings from the current `ConfigProvider`, which is the environment unless another one is given. Tells all problems at once. */
-export const load = Effect.fn("Config.load")(function* (
-  options: LoadOptions
-): Effect.fn.Return<Values, InvalidConfig> {
+export const load = Effect.fn("Config.load")(function* (options: LoadOptions): Effect.fn.Return<Values, InvalidConfig> {
   const { problems, values } = yield* readAll(keys)
   const unknown = new Set(problems.flatMap((problem) => problem.keys))
   const broken = rules(options)
@@ -69,7 +67,10 @@ const readAll = Effect.fnUntraced(function* <const K extends Key>(wanted: Readon
 
 /** Whether the environment has a value for it. */
 export const isGiven = (key: Key): Effect.Effect<boolean> =>
-  Config.option(Config.String(key)).pipe(Effect.map(Option.isSome), Effect.orElseSucceed(() => false))
+  Config.option(Config.String(key)).pipe(
+    Effect.map(Option.isSome),
+    Effect.orElseSucceed(() => false)
+  )
 
 /** These stand before the environment, e.g. flags. */
 export const overrides = (values: Partial<Record<Key, string>>): Layer.Layer<never> =>
@@ -183,12 +184,14 @@ const latest = Duration.seconds(60)
 
 // ---- one setting
 
-const read = Effect.fnUntraced(function* (
-  key: string,
-  setting: Setting<unknown>
-): Effect.fn.Return<unknown, string> {
+const read = Effect.fnUntraced(function* (key: string, setting: Setting<unknown>): Effect.fn.Return<unknown, string> {
   const found = yield* Config.option(Config.schema(setting.codec, key)).pipe(
-    Effect.catch(() => Effect.flatMap(Effect.orElseSucceed(Config.String(key), () => ""), (text) => Effect.fail(refusal(key, setting, text))))
+    Effect.catch(() =>
+      Effect.flatMap(
+        Effect.orElseSucceed(Config.String(key), () => ""),
+        (text) => Effect.fail(refusal(key, setting, text))
+      )
+    )
   )
   if (Option.isSome(found)) return found.value
   switch (setting.absent._tag) {
@@ -234,17 +237,28 @@ const capped = (base: DurationKey, cap: DurationKey): Rule => ({
 const rules = ({ demo }: LoadOptions): ReadonlyArray<Rule> => [
   {
     keys: ["DRAIN_DELAY", "DRAIN_WITHIN", "SHUTDOWN_GRACE"],
-    holds: (values) => Duration.isLessThan(Duration.sum(values.DRAIN_DELAY, values.DRAIN_WITHIN), values.SHUTDOWN_GRACE),
+    holds: (values) =>
+      Duration.isLessThan(Duration.sum(values.DRAIN_DELAY, values.DRAIN_WITHIN), values.SHUTDOWN_GRACE),
     says: (values) =>
       `DRAIN_DELAY and DRAIN_WITHIN together must be shorter than SHUTDOWN_GRACE (${Duration.format(values.SHUTDOWN_GRACE)}): ` +
       "the node has its work to hand over as well."
   },
   below("CHECKOUT_SYNC_WAIT", "HTTP_REQUEST_TIMEOUT", "a caller must hear `Pending` before its request ends"),
-  below("CHECKOUT_SYNC_WAIT", "CHECKOUT_WATCH_AFTER", "a confirmation is not looked after while its caller still waits"),
+  below(
+    "CHECKOUT_SYNC_WAIT",
+    "CHECKOUT_WATCH_AFTER",
+    "a confirmation is not looked after while its caller still waits"
+  ),
   below("PAYMENT_TIMEOUT", "CHECKOUT_SYNC_WAIT", "a caller should hear what the provider said"),
   below("PAYMENT_WINDOW", "RESERVATION_TTL", "a customer must not lose the goods while still allowed to pay"),
   {
-    keys: ["RESERVATION_CAPTURE_TTL", "CAPTURE_MAX_RETRIES", "CAPTURE_BACKOFF_BASE", "CAPTURE_BACKOFF_CAP", "PAYMENT_TIMEOUT"],
+    keys: [
+      "RESERVATION_CAPTURE_TTL",
+      "CAPTURE_MAX_RETRIES",
+      "CAPTURE_BACKOFF_BASE",
+      "CAPTURE_BACKOFF_CAP",
+      "PAYMENT_TIMEOUT"
+    ],
     holds: (values) => Duration.isLessThan(captureHorizon(values), values.RESERVATION_CAPTURE_TTL),
     says: (values) =>
       `RESERVATION_CAPTURE_TTL (${Duration.format(values.RESERVATION_CAPTURE_TTL)}) must be longer than all tries of a capture take ` +
@@ -252,7 +266,13 @@ const rules = ({ demo }: LoadOptions): ReadonlyArray<Rule> => [
       "the goods must still be there when the money comes."
   },
   {
-    keys: ["ORDER_PENDING_EXPIRY", "CAPTURE_MAX_RETRIES", "CAPTURE_BACKOFF_BASE", "CAPTURE_BACKOFF_CAP", "PAYMENT_TIMEOUT"],
+    keys: [
+      "ORDER_PENDING_EXPIRY",
+      "CAPTURE_MAX_RETRIES",
+      "CAPTURE_BACKOFF_BASE",
+      "CAPTURE_BACKOFF_CAP",
+      "PAYMENT_TIMEOUT"
+    ],
     holds: (values) => Duration.isLessThan(captureHorizon(values), values.ORDER_PENDING_EXPIRY),
     says: (values) =>
       `ORDER_PENDING_EXPIRY (${Duration.format(values.ORDER_PENDING_EXPIRY)}) must be longer than all tries of a capture take ` +
@@ -279,13 +299,15 @@ const rules = ({ demo }: LoadOptions): ReadonlyArray<Rule> => [
   },
   {
     keys: ["CORS_ORIGINS"],
-    holds: (values) => demo || values.CORS_ORIGINS?.includes("*") !== true,
-    says: () => "CORS_ORIGINS must name the shop's origins: `*` would let any page act for a customer, and is for the demo only."
+    holds: (values) => demo || !(values.CORS_ORIGINS ?? []).includes("*"),
+    says: () =>
+      "CORS_ORIGINS must name the shop's origins: `*` would let any page act for a customer, and is for the demo only."
   },
   {
     keys: ["STRIPE_SECRET_KEY", "STRIPE_PROTOCOL"],
     holds: (values) => values.STRIPE_PROTOCOL === "https" || !isLive(values),
-    says: () => "STRIPE_PROTOCOL must be https with a live STRIPE_SECRET_KEY: it would go over the network for all to read."
+    says: () =>
+      "STRIPE_PROTOCOL must be https with a live STRIPE_SECRET_KEY: it would go over the network for all to read."
   },
   {
     keys: ["STRIPE_SECRET_KEY"],

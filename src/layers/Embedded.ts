@@ -45,7 +45,8 @@ export const secrets = Effect.fn("Embedded.secrets")(function* (
   })
   const found = yield* Effect.mapError(
     decodeSecrets(text),
-    () => new EmbeddedRefused({ message: `${path} is damaged; move it away, and restart all nodes, to have new secrets.` })
+    () =>
+      new EmbeddedRefused({ message: `${path} is damaged; move it away, and restart all nodes, to have new secrets.` })
   )
   return { cluster: Redacted.make(found.cluster), tokens: Redacted.make(found.tokens) }
 })
@@ -96,7 +97,11 @@ export const sandbox = Effect.fn("Embedded.sandbox")(function* (options: {
     yield* Effect.promise(() => rm(portFile, { force: true }))
     const free = yield* isFree("127.0.0.1", wanted)
     if (!free && options.port !== undefined) return yield* taken(wanted)
-    const { port } = yield* Effect.catchTag(run(free ? wanted : 0), ["SandboxNotStarted", "LedgerFileUnusable"], refused)
+    const { port } = yield* Effect.catchTag(
+      run(free ? wanted : 0),
+      ["SandboxNotStarted", "LedgerFileUnusable"],
+      refused
+    )
     yield* file(`${portFile} cannot be written`, async () => {
       await writeFile(`${portFile}.new`, String(port))
       await rename(`${portFile}.new`, portFile)
@@ -109,7 +114,8 @@ export const sandbox = Effect.fn("Embedded.sandbox")(function* (options: {
       schedule: Schedule.spaced("100 millis").pipe(Schedule.upTo({ duration: "10 seconds" }))
     })
   )
-  if (port === 0) return yield* new EmbeddedRefused({ message: `The payment sandbox of ${options.directory} does not come up.` })
+  if (port === 0)
+    return yield* new EmbeddedRefused({ message: `The payment sandbox of ${options.directory} does not come up.` })
   const parent = yield* Effect.scope
   const takeOver = Effect.gen(function* () {
     if (!(yield* tryLock) || !(yield* isFree("127.0.0.1", port))) return false
@@ -132,7 +138,9 @@ const refused = (error: LedgerFileUnusable | SandboxNotStarted) =>
   Effect.fail(new EmbeddedRefused({ message: error.message }))
 
 const taken = (port: number) =>
-  Effect.fail(new EmbeddedRefused({ message: `Port ${port} is taken: the payment sandbox needs another one (--sandbox-port).` }))
+  Effect.fail(
+    new EmbeddedRefused({ message: `Port ${port} is taken: the payment sandbox needs another one (--sandbox-port).` })
+  )
 
 /** A lock which ends with this program, or with its connection; the next try then makes a new one. */
 const makeLock = Effect.fnUntraced(function* (url: Redacted.Redacted<string>) {

@@ -46,7 +46,10 @@ export type NodeRefused =
 /** A running node. Ends in order: refuses, finishes what is under way, hands its work over, lets go of the database. REQ-OPS-05. */
 export const layer = (
   options: NodeOptions
-): Layer.Layer<AuthTokens | Draining | HttpServer | Placement | Readiness | Runners.Runners | SqlClient, NodeRefused> => {
+): Layer.Layer<
+  AuthTokens | Draining | HttpServer | Placement | Readiness | Runners.Runners | SqlClient,
+  NodeRefused
+> => {
   const { values } = options
   const database = Layer.effectDiscard(prepare(options)).pipe(Layer.provideMerge(Sql.layer(values)))
   const cluster = Cluster.layer(values).pipe(Layer.provideMerge(database))
@@ -94,7 +97,11 @@ const prepare = Effect.fn("Node.prepare")(function* ({ demo, values }: NodeOptio
 const catalogLimits = (values: Values) =>
   Layer.effect(
     CatalogLimits,
-    Effect.map(CatalogLimits, (limits) => ({ ...limits, timeLimit: values.CATALOG_TIMEOUT }))
+    Effect.map(CatalogLimits, ({ currenciesFor, retryAfter }) => ({
+      timeLimit: values.CATALOG_TIMEOUT,
+      currenciesFor,
+      retryAfter
+    }))
   )
 
 const authOptions = (values: Values): AuthTokensOptions => ({
@@ -138,9 +145,7 @@ const readiness = (values: Values) =>
 /** Built last, so that it ends first: while it does, everything still works. */
 const drained = (values: Values): Layer.Layer<never, never, Draining> =>
   Layer.effectDiscard(
-    Effect.acquireRelease(Draining, (draining) =>
-      Effect.andThen(draining.begin, Effect.sleep(values.DRAIN_DELAY))
-    )
+    Effect.acquireRelease(Draining, (draining) => Effect.andThen(draining.begin, Effect.sleep(values.DRAIN_DELAY)))
   )
 
 /** Waits until the node has its share of the work; gives up quietly. */

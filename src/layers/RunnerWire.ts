@@ -14,6 +14,7 @@ import type { RunnerAddress } from "effect/cluster/RunnerAddress"
 import { RpcClient, RpcSerialization } from "effect/rpc"
 import { isSocketError, Socket, SocketError, SocketOpenError } from "effect/socket/Socket"
 import type { SocketServer, SocketServerError } from "effect/socket/SocketServer"
+import { detailsOf } from "./ErrorDetails.ts"
 
 /** What a node proves its membership with. */
 export interface Membership {
@@ -64,7 +65,10 @@ export const listen = (
       (cause) => isSocketError(Cause.squash(cause)),
       (cause) => Effect.logDebug("The connection of another node broke", cause)
     )
-  return Effect.map(server, ({ address, run }) => ({ address, run: (handler) => run((socket) => quietly(handler(socket))) }))
+  return Effect.map(server, ({ address, run }) => ({
+    address,
+    run: (handler) => run((socket) => quietly(handler(socket)))
+  }))
 }
 
 /** Connects and proves membership; gives up with the scope. */
@@ -98,8 +102,8 @@ export const connect = (membership: Membership, address: RunnerAddress) =>
 
 /** Whether a connection failed because the two do not share a secret, and not because nobody answers. */
 export const isStranger = (error: SocketError): boolean => {
-  const { code } = Object("cause" in error.reason ? error.reason.cause : undefined) as { readonly code?: unknown }
-  return typeof code === "string" && /^ERR_SSL_(TLSV1_ALERT_UNKNOWN_PSK_IDENTITY|SSL\/TLS_ALERT_BAD_RECORD_MAC)$/.test(code)
+  const { code } = detailsOf("cause" in error.reason ? error.reason.cause : undefined)
+  return code !== undefined && /^ERR_SSL_(TLSV1_ALERT_UNKNOWN_PSK_IDENTITY|SSL\/TLS_ALERT_BAD_RECORD_MAC)$/.test(code)
 }
 
 /** TLS 1.3 has the same, but tells a wrong key apart from other failures less clearly. Fresh keys for each connection, either way. */
@@ -107,7 +111,11 @@ const protocol = {
   minVersion: "TLSv1.2",
   maxVersion: "TLSv1.2",
   ciphers: "ECDHE-PSK-CHACHA20-POLY1305"
-} as const satisfies { readonly minVersion: SecureVersion; readonly maxVersion: SecureVersion; readonly ciphers: string }
+} as const satisfies {
+  readonly minVersion: SecureVersion
+  readonly maxVersion: SecureVersion
+  readonly ciphers: string
+}
 
 /** The secret itself is never sent, nor anything which could be tried against a list of guesses. */
 const credentialOf = (cluster: string, secret: Redacted.Redacted<string>) => {

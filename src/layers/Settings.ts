@@ -144,7 +144,8 @@ const host = (about: string): Setting<string> =>
   text(about, { form: "a host name or an address", pattern: /^[^\s/@]+$/ })
 
 const origins: Setting<ReadonlyArray<string>> = {
-  about: "Web origins whose pages may call this node, separated by commas. `*` for all is refused but for the demo's database.",
+  about:
+    "Web origins whose pages may call this node, separated by commas. `*` for all is refused but for the demo's database.",
   codec: Schema.String.pipe(
     Schema.decodeTo(
       Schema.Array(Schema.String.check(Schema.isPattern(/^(\*|https?:\/\/[^\s/,]+)$/))),
@@ -162,10 +163,13 @@ const origins: Setting<ReadonlyArray<string>> = {
 
 const database = {
   DATABASE_URL: secret(
-    text("The one thing Cartwright needs: Postgres 14 or later, reached directly or through a pooler in session mode.", {
-      form: "an address such as postgres://user:password@host:5432/database",
-      pattern: /^postgres(ql)?:\/\/\S+$/
-    })
+    text(
+      "The one thing Cartwright needs: Postgres 14 or later, reached directly or through a pooler in session mode.",
+      {
+        form: "an address such as postgres://user:password@host:5432/database",
+        pattern: /^postgres(ql)?:\/\/\S+$/
+      }
+    )
   ),
   DATABASE_POOL_SIZE: whole(
     16,
@@ -191,11 +195,17 @@ const http = {
   HTTP_PORT: port(4000, { about: "Port of the storefront's calls, the admin page and the documentation." }),
   HEALTH_PORT: port(
     8081,
-    { about: "Port of /healthz, /readyz, /startupz and /metrics for whoever runs the node; 0 for none. Same host.", source: "N-055" },
+    {
+      about: "Port of /healthz, /readyz, /startupz and /metrics for whoever runs the node; 0 for none. Same host.",
+      source: "N-055"
+    },
     0
   ),
   CORS_ORIGINS: origins,
-  HTTP_REQUEST_TIMEOUT: duration("30 seconds", { about: "For one request from its last byte to its answer.", source: "N-005" }),
+  HTTP_REQUEST_TIMEOUT: duration("30 seconds", {
+    about: "For one request from its last byte to its answer.",
+    source: "N-005"
+  }),
   HTTP_BODY_MAX: bytes("1 MiB", { about: "Of a request's body; more is answered with 413.", source: "N-054" }),
   HTTP_HEADERS_MAX: bytes("16 KiB", { about: "Of a request's headers; more is answered with 431.", source: "N-054" }),
   HTTP_CALLS_MAX: whole(
@@ -208,7 +218,9 @@ const http = {
     { about: "Streams at once, such as watched orders.", source: "REQ-GW-08" },
     { minimum: 1, maximum: 1_000_000 }
   ),
-  WEBSOCKET_SILENCE_MAX: duration("60 seconds", { about: "A WebSocket from which nothing came for so long is closed." }),
+  WEBSOCKET_SILENCE_MAX: duration("60 seconds", {
+    about: "A WebSocket from which nothing came for so long is closed."
+  }),
   DRAIN_DELAY: duration(
     "0 millis",
     { about: "How long a node which stops goes on answering, not ready any more, until load balancers have noticed." },
@@ -230,9 +242,13 @@ const cluster = {
     }),
     absent: byDefault("cartwright")
   },
-  CLUSTER_SECRET: key("Shared by all nodes: who does not have it cannot talk to one. Calls between nodes are encrypted with it."),
+  CLUSTER_SECRET: key(
+    "Shared by all nodes: who does not have it cannot talk to one. Calls between nodes are encrypted with it."
+  ),
   CLUSTER_SECRET_OTHER: optional(
-    key("A second secret which this node accepts but does not use, while the secret is changed one node after another."),
+    key(
+      "A second secret which this node accepts but does not use, while the secret is changed one node after another."
+    ),
     "only CLUSTER_SECRET is accepted"
   ),
   RUNNER_HOST: optional(
@@ -265,12 +281,16 @@ const cluster = {
   ),
   SHARD_LOCK_REFRESH: duration("1 second", { about: "How often a node says that it lives." }),
   SHARD_ASSIGNMENT_REFRESH: duration("500 millis", { about: "How often a node looks who else is there." }),
-  RUNNER_HEALTH_CHECK_INTERVAL: duration("1 second", { about: "How often nodes call each other to see whether they answer." })
+  RUNNER_HEALTH_CHECK_INTERVAL: duration("1 second", {
+    about: "How often nodes call each other to see whether they answer."
+  })
 }
 
 const identity = {
   AUTH_SECRET: optional(
-    key("Signs and verifies tokens (HS256), where no identity provider issues them. One of AUTH_SECRET and AUTH_JWKS_URL is needed."),
+    key(
+      "Signs and verifies tokens (HS256), where no identity provider issues them. One of AUTH_SECRET and AUTH_JWKS_URL is needed."
+    ),
     "tokens are verified by AUTH_JWKS_URL"
   ),
   AUTH_JWKS_URL: optional(
@@ -291,7 +311,10 @@ const provider = {
       pattern: /^[rs]k_(test|live)_\w+$/
     })
   ),
-  STRIPE_HOST: optional(host("Another host which speaks the provider's protocol, such as the sandbox."), "the provider's own"),
+  STRIPE_HOST: optional(
+    host("Another host which speaks the provider's protocol, such as the sandbox."),
+    "the provider's own"
+  ),
   STRIPE_PORT: optional(port(443, { about: "Its port." }), "443, or 80 for http"),
   STRIPE_PROTOCOL: oneOf(["https", "http"], "https", "How it is reached. `http` is refused with a live key."),
   STRIPE_CONNECTIONS_MAX: whole(
@@ -306,14 +329,18 @@ const provider = {
     { minimum: 1, maximum: 1000 }
   ),
   PAYMENT_BREAKER_WINDOW: duration("10 seconds", { about: "In which failures count.", source: "N-036" }),
-  PAYMENT_BREAKER_OPEN: duration("30 seconds", { about: "Until one call may see whether the provider is back.", source: "N-036" })
+  PAYMENT_BREAKER_OPEN: duration("30 seconds", {
+    about: "Until one call may see whether the provider is back.",
+    source: "N-036"
+  })
 }
 
 const catalog = {
   CATALOG_TIMEOUT: duration("10 seconds", { about: "For one read of products, prices and stock.", source: "N-002" }),
   SHIPPING_TIMEOUT: duration("8 seconds", { about: "For one quote.", source: "N-003" }),
   SHIPPING_RATES: {
-    about: "What sending a cart costs, in minor units, by currency and method; a method or currency that is not named is not offered.",
+    about:
+      "What sending a cart costs, in minor units, by currency and method; a method or currency that is not named is not offered.",
     codec: Schema.fromJsonString(Schema.toCodecJson(FlatRates)),
     form: 'JSON such as {"EUR":{"standard":"490","express":"1290"}}',
     absent: required,
@@ -323,13 +350,20 @@ const catalog = {
 
 const carts = {
   CART_IDLE_EXPIRY: duration("30 days", { about: "An untouched cart is dropped after this.", source: "N-052" }),
-  CART_LOCK_CHECK: duration("2 minutes", { about: "After this a locked cart asks whether its checkout has begun at all." })
+  CART_LOCK_CHECK: duration("2 minutes", {
+    about: "After this a locked cart asks whether its checkout has begun at all."
+  })
 }
 
 const checkout = {
   CHECKOUT_IDLE_EXPIRY: duration("24 hours", { about: "An untouched checkout expires after this.", source: "N-061" }),
-  CHECKOUT_WATCH_AFTER: duration("40 seconds", { about: "A confirmation which has not ended by then is looked after." }),
-  CHECKOUT_SYNC_WAIT: duration("25 seconds", { about: "How long a caller waits before hearing `Pending`.", source: "N-006" }),
+  CHECKOUT_WATCH_AFTER: duration("40 seconds", {
+    about: "A confirmation which has not ended by then is looked after."
+  }),
+  CHECKOUT_SYNC_WAIT: duration("25 seconds", {
+    about: "How long a caller waits before hearing `Pending`.",
+    source: "N-006"
+  }),
   RATE_LIMIT_CONFIRM: whole(
     5,
     { about: "Confirmations of one customer within the window.", source: "N-034" },
@@ -349,8 +383,14 @@ const reservations = {
 }
 
 const payments = {
-  PAYMENT_HOLD_EXPIRY: duration("7 days", { about: "How long a hold on a card lives when the provider gives no date.", source: "N-026" }),
-  PAYMENT_WINDOW: duration("15 minutes", { about: "How long the customer may take for the second factor.", source: "N-008" }),
+  PAYMENT_HOLD_EXPIRY: duration("7 days", {
+    about: "How long a hold on a card lives when the provider gives no date.",
+    source: "N-026"
+  }),
+  PAYMENT_WINDOW: duration("15 minutes", {
+    about: "How long the customer may take for the second factor.",
+    source: "N-008"
+  }),
   PAYMENT_LOOKUP_BACKOFF_BASE: duration("1 minute", {
     about: "Before the second look into an authorization whose outcome is unknown; doubles.",
     source: "N-066"
@@ -361,7 +401,10 @@ const payments = {
     { about: "After the first attempt; then the payment is given back and the order cancelled.", source: "N-011" },
     { minimum: 0, maximum: 20 }
   ),
-  CAPTURE_BACKOFF_BASE: duration("5 seconds", { about: "Before the first retry of a capture; doubles.", source: "N-012" }),
+  CAPTURE_BACKOFF_BASE: duration("5 seconds", {
+    about: "Before the first retry of a capture; doubles.",
+    source: "N-012"
+  }),
   CAPTURE_BACKOFF_CAP: duration("60 seconds", { about: "It grows up to this.", source: "N-012" }),
   COMPENSATION_ATTEMPTS: whole(
     3,
@@ -372,7 +415,10 @@ const payments = {
 }
 
 const orders = {
-  ORDER_PENDING_EXPIRY: duration("30 minutes", { about: "An order which is still pending is cancelled after this.", source: "N-009" })
+  ORDER_PENDING_EXPIRY: duration("30 minutes", {
+    about: "An order which is still pending is cancelled after this.",
+    source: "N-009"
+  })
 }
 
 const runtime = {
@@ -383,7 +429,11 @@ const runtime = {
     { minimum: 100, maximum: 10_000_000 }
   ),
   BUCKET_POLL_INTERVAL: duration("200 millis", { about: "How often a node looks which actors it has been given." }),
-  JOURNAL_BATCH_MAX: whole(256, { about: "Steps which share one transaction, at the most." }, { minimum: 1, maximum: 10_000 }),
+  JOURNAL_BATCH_MAX: whole(
+    256,
+    { about: "Steps which share one transaction, at the most." },
+    { minimum: 1, maximum: 10_000 }
+  ),
   JOURNAL_QUEUE_MAX: whole(
     10_000,
     { about: "Steps which may wait for one; more are answered `Unavailable`.", source: "REQ-GW-08" },
@@ -397,7 +447,11 @@ const runtime = {
     { from: "1 second" }
   ),
   TIMER_SWEEP_INTERVAL: duration("500 millis", { about: "How often due timers are read." }),
-  TIMER_CONCURRENCY: whole(10, { about: "Timers handled at once by a node.", source: "N-010" }, { minimum: 1, maximum: 1000 }),
+  TIMER_CONCURRENCY: whole(
+    10,
+    { about: "Timers handled at once by a node.", source: "N-010" },
+    { minimum: 1, maximum: 1000 }
+  ),
   NOTICE_MAX_ATTEMPTS: whole(
     10,
     { about: "Deliveries of a notice before it is set aside for an operator.", source: "N-020" },
@@ -405,7 +459,9 @@ const runtime = {
   ),
   NOTICE_BACKOFF_BASE: duration("1 second", { about: "After its first failure; doubles.", source: "N-023" }),
   NOTICE_BACKOFF_CAP: duration("5 minutes", { about: "It grows up to this.", source: "N-023" }),
-  NOTICE_ACKNOWLEDGE_WITHIN: duration("250 millis", { about: "How long acknowledgements are collected before they are written." }),
+  NOTICE_ACKNOWLEDGE_WITHIN: duration("250 millis", {
+    about: "How long acknowledgements are collected before they are written."
+  }),
   NOTICE_SWEEP_INTERVAL: duration("5 seconds", { about: "How often notices which a crash left behind are looked for." })
 }
 
@@ -415,7 +471,11 @@ const telemetry = {
     "info",
     "The least level that is logged. The flag --log-level goes before it."
   ),
-  LOG_FORMAT: oneOf(["auto", "pretty", "json"], "auto", "`auto` is pretty at a terminal, one line of JSON an entry otherwise."),
+  LOG_FORMAT: oneOf(
+    ["auto", "pretty", "json"],
+    "auto",
+    "`auto` is pretty at a terminal, one line of JSON an entry otherwise."
+  ),
   OTEL_EXPORTER_OTLP_ENDPOINT: optional(
     text("Where logs, metrics and traces are sent besides, as OTLP over HTTP.", {
       form: "an address such as http://collector:4318",

@@ -8,6 +8,7 @@ import type { MigrationError } from "effect/sql/Migrator"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import * as Migrations from "../migrations/Migrations.ts"
+import { detailsOf } from "./ErrorDetails.ts"
 import type { Values } from "./Settings.ts"
 
 export const settingsKeys = [
@@ -36,9 +37,7 @@ export class DatabaseUnusable extends Schema.TaggedError<DatabaseUnusable>()("Da
 }) {}
 
 /** Waits for the database, makes sure of it, and gives a pool of connections to it. */
-export const layer = (
-  settings: SqlSettings
-): Layer.Layer<PgClient.PgClient | SqlClient, DatabaseUnusable> =>
+export const layer = (settings: SqlSettings): Layer.Layer<PgClient.PgClient | SqlClient, DatabaseUnusable> =>
   Layer.unwrap(
     Effect.as(
       inspect(settings),
@@ -156,7 +155,7 @@ const inspect = (settings: SqlSettings): Effect.Effect<void, DatabaseUnusable> =
     if (!kept || (yield* isDealtOut(first, yield* connect))) return yield* pooled(settings)
   }).pipe(
     Effect.scoped,
-    Effect.catchTag("SqlError", (error) => Effect.flatMap(explain(settings, error), Effect.fail)),
+    Effect.catchTag("SqlError", (error) => Effect.fail(explain(settings, error))),
     Effect.retry({
       while: ({ reason }) => reason === "Unreachable",
       schedule: Schedule.spaced("500 millis").pipe(Schedule.upTo({ duration: settings.DATABASE_STARTUP_WAIT }))
@@ -200,35 +199,24 @@ const pooled = ({ DATABASE_URL }: SqlSettings) =>
       "session mode which passes startup parameters on (most providers name both)."
   })
 
-const explain = (
-  settings: SqlSettings,
-  error: SqlError
-): Effect.Effect<DatabaseUnusable> => {
+const explain = (settings: SqlSettings, error: SqlError): DatabaseUnusable => {
   const place = placeOf(settings.DATABASE_URL)
-  const cause = Object(error.reason.cause) as { readonly code?: unknown; readonly message?: unknown }
-  const said = typeof cause.message === "string" && cause.message !== "" ? cause.message : String(cause.code ?? error.reason._tag)
-  const code = typeof cause.code === "string" ? cause.code : ""
-  if (said.includes("unsupported startup parameter")) return Effect.succeed(pooled(settings))
+  const { code = "", message = "" } = detailsOf(error.reason.cause)
+  const said = message || code || error.reason._tag
+  if (said.includes("unsupported startup parameter")) return pooled(settings)
   // Starting up, shutting down, out of connections: it will be back.
-  const passes = code.startsWith("57P") || code.startsWith("53")
-  if (/^[0-9A-Z]{5}$/.test(code) && !code.startsWith("08") && !passes) {
-    return Effect.succeed(
-      new DatabaseUnusable({ reason: "Refused", message: `${place} refuses DATABASE_URL: ${said}.` })
-    )
-  }
-  return Effect.succeed(
-    new DatabaseUnusable({
-      reason: "Unreachable",
-      message: `No database answers at ${place}: ${said}. DATABASE_URL says where it is.`
-    })
-  )
+  const passes = /^(08|53|57P)/.test(code)
+  return /^[0-9A-Z]{5}$/.test(code) && !passes
+    ? new DatabaseUnusable({ reason: "Refused", message: `${place} refuses DATABASE_URL: ${said}.` })
+    : new DatabaseUnusable({
+        reason: "Unreachable",
+        message: `No database answers at ${place}: ${said}. DATABASE_URL says where it is.`
+      })
 }
 
 /** Host, port and database; nothing of user and password. */
 const placeOf = (url: Redacted.Redacted<string>): string => {
   const text = Redacted.value(url)
-  const { hostname, pathname, port } = URL.canParse(text)
-    ? new URL(text)
-    : { hostname: "", pathname: "", port: "" }
+  const { hostname, pathname, port } = URL.canParse(text) ? new URL(text) : { hostname: "", pathname: "", port: "" }
   return hostname === "" ? "the given address" : `${hostname}:${port === "" ? "5432" : port}${pathname}`
 }

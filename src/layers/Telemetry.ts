@@ -18,6 +18,8 @@ export interface TelemetryOptions {
   readonly instance: string
   /** Whether a person is watching. */
   readonly terminal: boolean
+  /** In place of the setting. */
+  readonly level?: LogLevel.LogLevel
 }
 
 export const layer = (settings: TelemetrySettings, options: TelemetryOptions): Layer.Layer<never> => {
@@ -25,7 +27,7 @@ export const layer = (settings: TelemetrySettings, options: TelemetryOptions): L
   const pretty = LOG_FORMAT === "pretty" || (LOG_FORMAT === "auto" && options.terminal)
   const log = Layer.mergeAll(
     Logger.layer([pretty ? Logger.consolePretty() : Logger.consoleJson, Logger.tracerLogger]),
-    Layer.succeed(References.MinimumLogLevel, levels[LOG_LEVEL])
+    Layer.succeed(References.MinimumLogLevel, options.level ?? levels[LOG_LEVEL])
   )
   if (endpoint === undefined) return log
   const headers = headersOf(settings.OTEL_EXPORTER_OTLP_HEADERS)

@@ -7,7 +7,20 @@
  * the bodies run again, and whatever had been committed answers from its keys.
  */
 import { createHash } from "node:crypto"
-import { Cause, Context, DateTime, Deferred, Duration, Effect, Exit, Layer, Metric, Queue, Result, Schema } from "effect"
+import {
+  Cause,
+  Context,
+  DateTime,
+  Deferred,
+  Duration,
+  Effect,
+  Exit,
+  Layer,
+  Metric,
+  Queue,
+  Result,
+  Schema
+} from "effect"
 import { IdempotencyConflict, Unavailable } from "../domain/Refusals.ts"
 import {
   addressOf,
@@ -351,11 +364,13 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
           Tagged
         >
         // What does not exist has no memory: otherwise every mistyped id would become a row.
-        if (Result.isFailure(decision) && current.version === 0) return decision
+        const events = Result.isSuccess(decision) ? decision.success : []
+        if (current.version === 0 && events.length === 0) {
+          return Result.isSuccess(decision) ? Result.succeed(current.state) : decision
+        }
         const seq = current.version + 1
         let state = current.state
         let ordinal = 0
-        const events = Result.isSuccess(decision) ? decision.success : []
         events.forEach((event) => {
           const before = state
           for (const change of definition.counterChanges?.(event, before, cell.id) ?? []) {

@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process"
+import { execFileSync, spawn } from "node:child_process"
 import { readFile, rm, writeFile } from "node:fs/promises"
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { assert, describe, it } from "@effect/vitest"
@@ -47,6 +47,8 @@ describe("given a node", () => {
         const readme = yield* Effect.promise(() => readFile(new URL("README.md", root), "utf8"))
         const programs = Array.from(readme.matchAll(/```ts\n([\s\S]*?)```/g), ([, text]) => text!)
         assert.strictEqual(programs.length, 2)
+        // What `cartwright/client` stands for is built on install; here from the sources as they are.
+        execFileSync("npm", ["run", "build:client"], { cwd: root, stdio: "ignore" })
         const guest = connect({ urls: [node.url] })
         const token = yield* Effect.promise(() => guest.token())
         for (const [index, program] of programs.entries()) {

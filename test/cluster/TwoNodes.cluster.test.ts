@@ -50,7 +50,9 @@ describe("given two nodes on one database", () => {
         yield* Effect.addFinalizer(() => released(buyers))
         // Authorizations take a while, so that the kill meets them in the middle.
         sandbox.provider.faults.inject({ operation: "confirm", times: 60, fault: { _tag: "Delay", ms: 400 } })
-        const confirming = Promise.allSettled(buyers.map(({ checkout }) => checkout.confirmAndWait({ waitAtMost: "60 seconds" })))
+        const confirming = Promise.allSettled(
+          buyers.map(({ checkout }) => checkout.confirmAndWait({ waitAtMost: "60 seconds" }))
+        )
         yield* Effect.sleep("300 millis")
         yield* one.kill("SIGKILL")
         const results = yield* Effect.promise(() => confirming)
@@ -60,8 +62,14 @@ describe("given two nodes on one database", () => {
         }
         for (const { checkout } of buyers) {
           const entries = sandbox.provider.ledger.ofCheckout(checkout.id)
-          assert.strictEqual(entries.reduce((sum, entry) => sum + entry.captured.times, 0), 1)
-          assert.strictEqual(entries.reduce((sum, entry) => sum + entry.authorized.times - entry.voided.times, 0), 1)
+          assert.strictEqual(
+            entries.reduce((sum, entry) => sum + entry.captured.times, 0),
+            1
+          )
+          assert.strictEqual(
+            entries.reduce((sum, entry) => sum + entry.authorized.times - entry.voided.times, 0),
+            1
+          )
         }
         assert.deepStrictEqual(yield* Shop.violations.pipe(Effect.provide(pool)), [])
       }).pipe(Effect.scoped),
@@ -82,7 +90,9 @@ describe("given two nodes on one database", () => {
         yield* Effect.addFinalizer(() => released([{ shop }, { shop: elsewhere }]))
         const confirmations = yield* Effect.promise(() =>
           Promise.all(
-            Array.from({ length: 50 }, (_, index) => (index % 2 === 0 ? shop : elsewhere).checkout(checkout.id).confirm())
+            Array.from({ length: 50 }, (_, index) =>
+              (index % 2 === 0 ? shop : elsewhere).checkout(checkout.id).confirm()
+            )
           )
         )
         assert.deepStrictEqual([...new Set(confirmations.map(({ _tag }) => _tag))], ["Confirmed"])
@@ -119,7 +129,10 @@ describe("given two nodes on one database", () => {
             if (status === "confirmed") return
           }
         })()
-        yield* eventually(Effect.sync(() => seen.length), (count) => count > 0)
+        yield* eventually(
+          Effect.sync(() => seen.length),
+          (count) => count > 0
+        )
         yield* one.kill("SIGKILL")
         yield* Effect.promise(() => watching)
         assert.strictEqual((yield* Effect.promise(() => confirming))._tag, "Confirmed")
@@ -140,17 +153,24 @@ describe("given two nodes on one database", () => {
         const one = yield* Nodes.start({ databaseUrl, sandboxPort: sandbox.port })
         const other = yield* Nodes.start({ databaseUrl, sandboxPort: sandbox.port })
         const buyers = yield* Effect.promise(() =>
-          Promise.all(Array.from({ length: 50 }, (_, index) => prepare([index % 2 === 0 ? one.url : other.url], "rare")))
+          Promise.all(
+            Array.from({ length: 50 }, (_, index) => prepare([index % 2 === 0 ? one.url : other.url], "rare"))
+          )
         )
         yield* Effect.addFinalizer(() => released(buyers))
-        const results = yield* Effect.promise(() => Promise.allSettled(buyers.map(({ checkout }) => checkout.confirm())))
+        const results = yield* Effect.promise(() =>
+          Promise.allSettled(buyers.map(({ checkout }) => checkout.confirm()))
+        )
         assert.strictEqual(results.filter(({ status }) => status === "fulfilled").length, 10)
         for (const [index, result] of results.entries()) {
           if (result.status === "fulfilled") continue
           if (!isRefusal(result.reason, "OutOfStock")) assert.fail(String(result.reason))
           assert.strictEqual(result.reason.lines[0]!.have, 0)
           const entries = sandbox.provider.ledger.ofCheckout(buyers[index]!.checkout.id)
-          assert.strictEqual(entries.reduce((sum, entry) => sum + entry.authorized.times, 0), 0)
+          assert.strictEqual(
+            entries.reduce((sum, entry) => sum + entry.authorized.times, 0),
+            0
+          )
         }
         assert.deepStrictEqual(yield* Shop.violations.pipe(Effect.provide(pool)), [])
       }).pipe(Effect.scoped),

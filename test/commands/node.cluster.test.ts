@@ -95,7 +95,8 @@ const demo = Effect.fnUntraced(function* (directory: string, args: ReadonlyArray
   ])
   const url = `http://127.0.0.1:${port}`
   yield* eventually(async () => assert.include(started.output(), "Ctrl-C stops it all."))
-  const said = (pattern: RegExp) => pattern.exec(started.output())?.[1] ?? assert.fail(`${pattern}: ${started.output()}`)
+  const said = (pattern: RegExp) =>
+    pattern.exec(started.output())?.[1] ?? assert.fail(`${pattern}: ${started.output()}`)
   return { ...started, url, port, runnerPort, said, token: said(/export TOKEN=(\S+)/) }
 })
 
@@ -122,10 +123,10 @@ describe("given an empty folder and nothing else", () => {
         const directory = yield* temporaryDirectory
         const sandboxPort = yield* freePort
         const first = yield* demo(directory, ["--sandbox-port", `${sandboxPort}`])
-        assert.deepStrictEqual(
-          yield* eventually<unknown>(async () => (await fetch(`${first.url}/readyz`)).json()),
-          { ready: true, checks: { database: true, migrations: true, shards: true, serving: true } }
-        )
+        assert.deepStrictEqual(yield* eventually<unknown>(async () => (await fetch(`${first.url}/readyz`)).json()), {
+          ready: true,
+          checks: { database: true, migrations: true, shards: true, serving: true }
+        })
         assert.include(first.said(/Nodes +(.*)/), `127.0.0.1:${first.runnerPort} (this one)`)
         yield* call(first, "AddItem", addItem("MUG-350-SAND"))
         const totals = `http://127.0.0.1:${sandboxPort}/sandbox/totals`
@@ -154,7 +155,10 @@ describe("given an empty folder and nothing else", () => {
         // The next start finds what was.
         const third = yield* demo(directory)
         assert.include(third.said(/Payments +(\S+)/), `:${sandboxPort}`)
-        assert.include(JSON.stringify(yield* call({ url: third.url, token: first.token }, "GetCart", { cartId: cart })), "LAMP-ARC")
+        assert.include(
+          JSON.stringify(yield* call({ url: third.url, token: first.token }, "GetCart", { cartId: cart })),
+          "LAMP-ARC"
+        )
         assert.strictEqual(yield* stopped(third), 0)
       }).pipe(Effect.scoped),
     90_000
@@ -170,32 +174,48 @@ describe("given ports which are taken", () => {
         yield* eventually(async () => /http:\/\/127.0.0.1:(\d+)/.exec(blocked.output())?.[1] ?? assert.fail("none"))
       )
       const runnerPort = yield* freePort
-      const { code, output } = yield* outcome(
-        ["node", "--directory", join(directory, "unused"), "--port", `${port}`, "--runner-port", `${runnerPort}`]
-      )
+      const { code, output } = yield* outcome([
+        "node",
+        "--directory",
+        join(directory, "unused"),
+        "--port",
+        `${port}`,
+        "--runner-port",
+        `${runnerPort}`
+      ])
       assert.strictEqual(code, 1)
       assert.match(
         output.trim(),
-        new RegExp(`^ERROR\\s+Taken by another program: port ${port} \\(--port\\)\\. .* --port \\d+ --runner-port ${runnerPort}\\.$`)
+        new RegExp(
+          `^ERROR\\s+Taken by another program: port ${port} \\(--port\\)\\. .* --port \\d+ --runner-port ${runnerPort}\\.$`
+        )
       )
     }).pipe(Effect.scoped)
   )
 })
 
 describe("given settings which are missing or wrong", () => {
-  it.live("when a node starts, then it ends before it serves, and names them without a stack (T-OPS-03, REQ-GEN-15)", () =>
-    Effect.gen(function* () {
-      const { code, output } = yield* outcome(["node"], {
-        DATABASE_URL: "postgres://shop:hunter2@127.0.0.1:1/shop",
-        CHECKOUT_SYNC_WAIT: "soon",
-        CLUSTER_SECRET: "short"
+  it.live(
+    "when a node starts, then it ends before it serves, and names them without a stack (T-OPS-03, REQ-GEN-15)",
+    () =>
+      Effect.gen(function* () {
+        const { code, output } = yield* outcome(["node"], {
+          DATABASE_URL: "postgres://shop:hunter2@127.0.0.1:1/shop",
+          CHECKOUT_SYNC_WAIT: "soon",
+          CLUSTER_SECRET: "short"
+        })
+        assert.strictEqual(code, 1)
+        for (const key of [
+          "CHECKOUT_SYNC_WAIT",
+          "CLUSTER_SECRET",
+          "AUTH_SECRET",
+          "STRIPE_SECRET_KEY",
+          "SHIPPING_RATES"
+        ]) {
+          assert.include(output, key)
+        }
+        assert.notMatch(output, /hunter2|short"|^\s+at /m)
       })
-      assert.strictEqual(code, 1)
-      for (const key of ["CHECKOUT_SYNC_WAIT", "CLUSTER_SECRET", "AUTH_SECRET", "STRIPE_SECRET_KEY", "SHIPPING_RATES"]) {
-        assert.include(output, key)
-      }
-      assert.notMatch(output, /hunter2|short"|^\s+at /m)
-    })
   )
 })
 
@@ -229,13 +249,9 @@ describe("given a shop's own database", () => {
           MIGRATE_ON_START: "false"
         })
         for (const path of ["healthz", "readyz", "startupz"]) {
-          yield* eventually(async () =>
-            assert.isTrue((await fetch(`http://127.0.0.1:${healthPort}/${path}`)).ok)
-          )
+          yield* eventually(async () => assert.isTrue((await fetch(`http://127.0.0.1:${healthPort}/${path}`)).ok))
         }
-        const metrics = yield* eventually(async () =>
-          (await fetch(`http://127.0.0.1:${healthPort}/metrics`)).text()
-        )
+        const metrics = yield* eventually(async () => (await fetch(`http://127.0.0.1:${healthPort}/metrics`)).text())
         assert.include(metrics, "effect_cluster_shards 32")
         yield* eventually(async () => assert.include(node.output(), "The node is up"))
         const lines = node.output().trim().split("\n")
@@ -248,7 +264,19 @@ describe("given a shop's own database", () => {
         )
         assert.deepStrictEqual(rows, [{ kind: "production", products: 0n, name: "cartwright" }])
 
-        const refused = yield* outcome(["node", "--demo", "--port", `${yield* freePort}`, "--runner-port", `${yield* freePort}`, "--directory", yield* temporaryDirectory], settings)
+        const refused = yield* outcome(
+          [
+            "node",
+            "--demo",
+            "--port",
+            `${yield* freePort}`,
+            "--runner-port",
+            `${yield* freePort}`,
+            "--directory",
+            yield* temporaryDirectory
+          ],
+          settings
+        )
         assert.strictEqual(refused.code, 1)
         assert.include(refused.output, "This database is not the demo's")
         assert.strictEqual(yield* stopped(node), 0)

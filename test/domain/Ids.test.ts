@@ -17,8 +17,8 @@ const numberOf = (id: string) => orderNumberOf(OrderId.make(id))
 
 describe("the number people read", () => {
   it("is the same on every node and in every version", () => {
-    assert.strictEqual(numberOf("checkout-1"), "JCHJP-3DAY4")
-    assert.strictEqual(numberOf("00000000-0000-4000-8000-000000000000"), "QXK63-UCZMU")
+    assert.strictEqual(numberOf("checkout-1"), "MMFL7-UK6K9")
+    assert.strictEqual(numberOf("00000000-0000-4000-8000-000000000000"), "8PP4Q-UDKVC")
   })
 
   it.prop("is twice five characters without look-alikes", [OrderId], ([id]) => {
@@ -53,7 +53,7 @@ describe("the number people read", () => {
         for (const number of numbers) seen.set(number[place]!, (seen.get(number[place]!) ?? 0) + 1)
         assert.strictEqual(seen.size, 32)
         for (const [character, times] of seen) {
-          assert.isTrue(times > share / 1.5 && times < share * 1.5, `${character} at ${place}: ${times}`)
+          assert.isTrue(times > 0.8 * share && times < 1.2 * share, `${character} at ${place}: ${times}`)
         }
       }
     })

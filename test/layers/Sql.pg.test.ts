@@ -44,13 +44,19 @@ describe("given a database", () => {
     Effect.gen(function* () {
       const settings = settingsFor(Redacted.value(yield* freshDatabase))
       const error = yield* Effect.flip(Sql.awaitMigrations(settings).pipe(Effect.provide(Sql.layer(settings))))
-      assert.match(error.message, /^The database waits for 0001_create_catalog, .*cluster_runners. Run `cartwright migrate`/)
+      assert.match(
+        error.message,
+        /^The database waits for 0001_create_catalog, .*cluster_runners. Run `cartwright migrate`/
+      )
     }).pipe(Effect.scoped)
   )
 
   it.live("when somebody else migrates it meanwhile, then a waiting node goes on", () =>
     Effect.gen(function* () {
-      const settings = { ...settingsFor(Redacted.value(yield* freshDatabase)), DATABASE_STARTUP_WAIT: Duration.seconds(10) }
+      const settings = {
+        ...settingsFor(Redacted.value(yield* freshDatabase)),
+        DATABASE_STARTUP_WAIT: Duration.seconds(10)
+      }
       yield* Effect.all(
         [
           Sql.awaitMigrations(settings).pipe(Effect.provide(Sql.layer(settings))),

@@ -64,7 +64,11 @@ describe("given a collector", () => {
             request.on("end", () => {
               const body = Buffer.concat(chunks)
               const text = request.headers["content-encoding"] === "gzip" ? gunzipSync(body) : body
-              seen.push({ path: request.url ?? "", key: request.headers["x-api-key"]?.toString(), body: text.toString() })
+              seen.push({
+                path: request.url ?? "",
+                key: request.headers["x-api-key"]?.toString(),
+                body: text.toString()
+              })
               response.end("{}")
             })
           }).listen(0, "127.0.0.1", () => resume(Effect.succeed(made)))

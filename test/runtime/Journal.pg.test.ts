@@ -1,19 +1,34 @@
-import { assert, describe, it } from "@effect/vitest"
-import { Context, DateTime, Effect, Fiber, Layer, type Scope } from "effect"
-import { Store } from "../../src/runtime/Store.ts"
 import * as PgClient from "@effect/sql-pg/PgClient"
+import { assert, describe, it } from "@effect/vitest"
+import { Context, Deferred, Duration, Effect, Fiber, Layer, type Scope } from "effect"
+import { Store } from "../../src/runtime/Store.ts"
 import { eventually } from "../fixtures/Eventually.ts"
 import { onPostgres, type PostgresBackend, storeLayer } from "./Backends.ts"
-import { balanceOf, cellOf, deposit, range, scenarios, send, startJournal } from "./JournalScenarios.ts"
+import { balanceOf, cellOf, deposit, quiet, range, scenarios, send, startJournal } from "./JournalScenarios.ts"
 
 describe("given a journal on Postgres", () => {
-  scenarios((name, body) => it.live(name, () => Effect.flatMap(onPostgres, body)))
+  scenarios((name, body) => it.live(name, () => quiet(Effect.flatMap(onPostgres, body))))
 })
 
 describe("given a journal whose connection is cut", () => {
-  /** Lets somebody else hold rows while `inside` is at work. */
-  const holding = <A, E, R>(backend: PostgresBackend, sql: string, inside: Effect.Effect<A, E, R>) =>
-    backend.sql.withTransaction(Effect.andThen(backend.sql.unsafe(sql), inside))
+  const scenario = (name: string, body: () => Effect.Effect<void, unknown, Scope.Scope>) =>
+    it.live(name, () => quiet(body()))
+
+  /** Somebody else holds rows, until the effect which this gives. */
+  const hold = Effect.fnUntraced(function* ({ sql }: PostgresBackend, statement: string) {
+    const held = yield* Deferred.make<void>()
+    const release = yield* Deferred.make<void>()
+    const fiber = yield* sql
+      .unsafe(statement)
+      .pipe(
+        Effect.andThen(Deferred.succeed(held, undefined)),
+        Effect.andThen(Deferred.await(release)),
+        sql.withTransaction,
+        Effect.forkChild
+      )
+    yield* Deferred.await(held)
+    return Effect.andThen(Deferred.succeed(release, undefined), Fiber.join(fiber))
+  })
 
   const waiting = (backend: PostgresBackend, event: string) =>
     eventually(
@@ -25,26 +40,21 @@ describe("given a journal whose connection is cut", () => {
   const cut = ({ sql }: PostgresBackend) =>
     sql`select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = 'cartwright-journal'`
 
-  it.live("when that happens in the middle of a flush, then it is done once, and answered", () =>
+  scenario("when that happens in the middle of a flush, then it is done once, and answered", () =>
     Effect.gen(function* () {
       const backend = yield* onPostgres
       const journal = yield* startJournal(yield* backend.open)
       yield* send(journal, "a", "k0", deposit(1n))
-      const fiber = yield* holding(
-        backend,
-        "select 1 from toy.accounts where id = 'a' for update",
-        Effect.gen(function* () {
-          const sent = yield* Effect.forkChild(
-            Effect.forEach(range(5), (index) => send(journal, "a", `k${index + 1}`, deposit(1n)), {
-              concurrency: "unbounded"
-            })
-          )
-          yield* waiting(backend, "Lock")
-          yield* cut(backend)
-          yield* Effect.sleep("50 millis")
-          return sent
+      const release = yield* hold(backend, "select 1 from toy.accounts where id = 'a' for update")
+      const fiber = yield* Effect.forkChild(
+        Effect.forEach(range(5), (index) => send(journal, "a", `k${index + 1}`, deposit(1n)), {
+          concurrency: "unbounded"
         })
       )
+      yield* waiting(backend, "Lock")
+      yield* cut(backend)
+      yield* waiting(backend, "Lock")
+      yield* release
       const answers = yield* Fiber.join(fiber)
       assert.deepStrictEqual(
         answers.map(({ version }) => version),
@@ -55,27 +65,22 @@ describe("given a journal whose connection is cut", () => {
     })
   )
 
-  it.live("when that happens while it waits for counters, then they are taken once", () =>
+  scenario("when that happens while it waits for counters, then they are taken once", () =>
     Effect.gen(function* () {
       const backend = yield* onPostgres
       const journal = yield* startJournal(yield* backend.open)
-      const fiber = yield* holding(
-        backend,
-        "select 1 from toy.bins where item = 'apple' for update",
-        Effect.gen(function* () {
-          const sent = yield* Effect.forkChild(send(journal, "a", "k", deposit(1n, { take: { apple: 3 } })))
-          yield* waiting(backend, "Lock")
-          yield* cut(backend)
-          yield* Effect.sleep("50 millis")
-          return sent
-        })
-      )
+      const release = yield* hold(backend, "select 1 from toy.bins where item = 'apple' for update")
+      const fiber = yield* Effect.forkChild(send(journal, "a", "k", deposit(1n, { take: { apple: 3 } })))
+      yield* waiting(backend, "Lock")
+      yield* cut(backend)
+      yield* waiting(backend, "Lock")
+      yield* release
       assert.strictEqual((yield* Fiber.join(fiber)).version, 1)
       assert.deepStrictEqual((yield* backend.units)["apple"], { free: 7, held: 3 })
     })
   )
 
-  it.live("when that happens again and again under load, then every command is done once", () =>
+  scenario("when that happens again and again under load, then every command is done once", () =>
     Effect.gen(function* () {
       const backend = yield* onPostgres
       const journal = yield* startJournal(yield* backend.open)
@@ -98,41 +103,33 @@ describe("given a journal whose connection is cut", () => {
     })
   )
 
-  it.live("when rows are held for longer than a flush may take, then it is done once, later", () =>
+  scenario("when rows are held for longer than a flush may take, then it is done once, later", () =>
     Effect.gen(function* () {
       const backend = yield* onPostgres
       const store = yield* impatient(backend)
       const journal = yield* startJournal(store)
       yield* send(journal, "a", "k0", deposit(1n))
-      const fiber = yield* holding(
-        backend,
-        "select 1 from toy.accounts where id = 'a' for update",
-        Effect.gen(function* () {
-          const sent = yield* Effect.forkChild(send(journal, "a", "k", deposit(1n)))
-          // Somebody else is served meanwhile, as soon as the flush is given up.
-          yield* Effect.sleep("500 millis")
-          assert.isUndefined(sent.pollUnsafe())
-          return sent
-        })
-      )
+      const release = yield* hold(backend, "select 1 from toy.accounts where id = 'a' for update")
+      const fiber = yield* Effect.forkChild(send(journal, "a", "k", deposit(1n)))
+      const [first] = yield* waiting(backend, "Lock")
+      // Given up, and tried again on another connection.
+      yield* eventually(waiting(backend, "Lock"), (rows) => rows.some(({ pid }) => pid !== first!.pid))
+      assert.isUndefined(fiber.pollUnsafe())
+      yield* release
       assert.deepStrictEqual([balanceOf(yield* Fiber.join(fiber))], [2n])
       assert.strictEqual((yield* backend.rows("runtime.history")).length, 2)
     })
   )
 
-  it.live("when rows are held for longer than it is tried, then it is refused, and done once when asked again", () =>
+  scenario("when rows are held for longer than it is tried, then it is refused, and done once when asked again", () =>
     Effect.gen(function* () {
       const backend = yield* onPostgres
-      const journal = yield* startJournal(yield* impatient(backend), { retryFor: DateTime.distance(epoch, later) })
+      const journal = yield* startJournal(yield* impatient(backend), { retryFor: Duration.millis(300) })
       yield* send(journal, "a", "k0", deposit(1n))
-      yield* holding(
-        backend,
-        "select 1 from toy.accounts where id = 'a' for update",
-        Effect.gen(function* () {
-          const error = yield* Effect.flip(send(journal, "a", "k", deposit(1n)))
-          assert.strictEqual(error._tag, "Unavailable")
-        })
-      )
+      const release = yield* hold(backend, "select 1 from toy.accounts where id = 'a' for update")
+      const error = yield* Effect.flip(send(journal, "a", "k", deposit(1n)))
+      assert.strictEqual(error._tag, "Unavailable")
+      yield* release
       const cell = yield* cellOf(journal, "a")
       const answer = yield* send(journal, "a", "k", deposit(1n))
       assert.deepStrictEqual([balanceOf(answer), answer.version, balanceOf(cell)], [2n, 2, 2n])
@@ -140,9 +137,6 @@ describe("given a journal whose connection is cut", () => {
     })
   )
 })
-
-const epoch = DateTime.makeUnsafe(0)
-const later = DateTime.makeUnsafe(300)
 
 /** A flush may take 200 ms. */
 const impatient = (backend: PostgresBackend): Effect.Effect<Store["Service"], never, Scope.Scope> =>

@@ -1,6 +1,6 @@
 /** What callers of the journal rely on. Run on Postgres and in memory. */
 import { assert } from "@effect/vitest"
-import { Cause, Context, DateTime, Duration, Effect, Exit, Fiber, Layer, Schedule, Scope } from "effect"
+import { Cause, Context, DateTime, Duration, Effect, Exit, Fiber, Layer, References, Schedule, Scope } from "effect"
 import { IdempotencyConflict, Unavailable } from "../../src/domain/Refusals.ts"
 import type { Cell } from "../../src/runtime/Actor.ts"
 import { type Answer, Journal, type JournalOptions, layer, type Transaction } from "../../src/runtime/Journal.ts"
@@ -20,6 +20,10 @@ import {
 import type { Backend } from "./Backends.ts"
 
 type JournalService = Journal["Service"]
+
+/** What goes wrong on purpose need not be told. */
+export const quiet = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.provideService(effect, References.MinimumLogLevel, "None")
 
 export const startJournal = Effect.fnUntraced(function* (
   store: Store["Service"],

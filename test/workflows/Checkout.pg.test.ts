@@ -371,6 +371,22 @@ describe("given a shop with stock in two warehouses", () => {
         })
     )
 
+    it.effect("when a key is used again for another total, then it is a conflict and nothing happens (T-CHK-24)", () =>
+      Effect.gen(function* () {
+        yield* Shop.stock([{ sku: "key", price: 700n, onHand: { berlin: 3 } }])
+        const { by, checkout, checkoutId } = yield* Shop.prepare({ lines: { key: 1 } })
+        const confirmKey = Shop.key()
+        const expectedTotal = { amount: 1190n, currency: Currency.make("EUR") }
+        assert.strictEqual((yield* checkout.Confirm({ by, confirmKey, expectedTotal }))._tag, "Confirmed")
+        assert.strictEqual((yield* checkout.Confirm({ by, confirmKey, expectedTotal }))._tag, "Confirmed")
+        const other = { amount: 1n, currency: Currency.make("EUR") }
+        const conflict = yield* Effect.flip(checkout.Confirm({ by, confirmKey, expectedTotal: other }))
+        assert.strictEqual(conflict._tag, "IdempotencyConflict")
+        assert.strictEqual((yield* Effect.flip(checkout.Confirm({ by, confirmKey })))._tag, "IdempotencyConflict")
+        assert.deepStrictEqual(yield* money(checkoutId), { authorized: 1, captured: 1, voided: 0, refunded: 0 })
+      })
+    )
+
     it.effect("when somebody else confirms it, then they are refused without a trace (T-CHK-14)", () =>
       Effect.gen(function* () {
         yield* Shop.stock([{ sku: "mine", price: 700n, onHand: { berlin: 3 } }])

@@ -145,7 +145,8 @@ export type AttemptOutcome = typeof AttemptOutcome.Type
 const Attempt = Schema.Struct({
   attempt: Schema.Int,
   key: IdempotencyKey,
-  /** The fingerprint of what was confirmed with this key. */
+  /** What the buyer had seen: the same key with another total is another intent. */
+  expectedTotal: Schema.optionalKey(Money),
   outcome: Schema.optionalKey(AttemptOutcome)
 })
 

@@ -3,7 +3,7 @@ import { Result, Schema } from "effect"
 import type { DateTime } from "effect"
 import { Address, problems } from "../../domain/Address.ts"
 import { CartId, CheckoutId, CustomerId, IdempotencyKey, orderIdOf } from "../../domain/Ids.ts"
-import { Currency } from "../../domain/Money.ts"
+import { Currency, Money } from "../../domain/Money.ts"
 import { AccessDenied } from "../../domain/Refusals.ts"
 import {
   AddressRefused,
@@ -22,7 +22,7 @@ import {
   ShippingMethod
 } from "./CheckoutSession.ts"
 
-const attempt = { attempt: Schema.Int, confirmKey: IdempotencyKey }
+const attempt = { attempt: Schema.Int, confirmKey: IdempotencyKey, expectedTotal: Schema.optionalKey(Money) }
 const asked = { by: CustomerId }
 export const Command = Schema.TaggedUnion({
   StartCheckout: { ...asked, cartId: CartId, currency: Currency },
@@ -63,6 +63,8 @@ const nothing: Decision = Result.succeed([])
 
 /** How many attempts are remembered with their keys. */
 const attemptsKept = 20
+
+const seen = (expectedTotal: Money | undefined) => (expectedTotal === undefined ? {} : { expectedTotal })
 
 /** Whether each status on the way may become the next. */
 const canWalk = (from: CheckoutStatus, way: ReadonlyArray<CheckoutStatus>): boolean => {
@@ -130,20 +132,20 @@ export const decide = (state: CheckoutState, command: Command, { now }: { readon
         ? Result.succeed([{ _tag: "AttemptAborted", attempt: command.attempt, at: now }])
         : nothing
     case "Begin": {
-      const { attempt: number, confirmKey, terms } = command
+      const { attempt: number, confirmKey, expectedTotal, terms } = command
       if (state.attempt === number && state.status === "confirming") return nothing
       if (!mayBegin(state.status) || number !== state.attempt + 1) return Result.fail(closedOr(state.status))
-      return Result.succeed([{ _tag: "Begun", attempt: number, confirmKey, terms, at: now }])
+      return Result.succeed([{ _tag: "Begun", attempt: number, confirmKey, ...seen(expectedTotal), terms, at: now }])
     }
     case "End": {
-      const { attempt: number, confirmKey, outcome } = command
+      const { attempt: number, confirmKey, expectedTotal, outcome } = command
       const to = endStatus[outcome._tag]
       const known = state.attempts.find((other) => other.attempt === number)?.outcome
       if (known !== undefined && endStatus[known._tag] === to) return nothing
       const begun = state.attempt === number && canWalk(state.status, [to])
       const refusedBefore = to === "rejected" && number === state.attempt + 1 && mayBegin(state.status)
       if (!begun && !refusedBefore) return Result.fail(closedOr(state.status))
-      return Result.succeed([{ _tag: "Ended", attempt: number, confirmKey, outcome, at: now }])
+      return Result.succeed([{ _tag: "Ended", attempt: number, confirmKey, ...seen(expectedTotal), outcome, at: now }])
     }
     case "Expire":
       return mayBegin(state.status) ? Result.succeed([{ _tag: "Expired", at: now }]) : nothing
@@ -193,28 +195,34 @@ export const evolve = (state: CheckoutState, event: Event): CheckoutState => {
         ...rest,
         status: "confirming",
         attempt: event.attempt,
-        attempts: [...state.attempts, { attempt: event.attempt, key: event.confirmKey }].slice(-attemptsKept),
+        attempts: [
+          ...state.attempts,
+          { attempt: event.attempt, key: event.confirmKey, ...seen(event.expectedTotal) }
+        ].slice(-attemptsKept),
         terms: event.terms,
         confirmingSince: event.at,
         changedAt: event.at
       }
     case "Ended": {
-      const { attempt: number, confirmKey: key, outcome } = event
+      const { attempt: number, confirmKey: key, expectedTotal, outcome } = event
       const others = state.attempts.filter((other) => other.attempt !== number)
+      const begun = state.attempts.find((other) => other.attempt === number)
       return {
         ...rest,
         status: endStatus[outcome._tag],
         attempt: number,
-        attempts: [...others, { attempt: number, key, outcome }].slice(-attemptsKept),
+        attempts: [...others, { ...begun, attempt: number, key, ...seen(expectedTotal), outcome }].slice(-attemptsKept),
         changedAt: event.at
       }
     }
   }
 }
 
-/** What came of the attempt that was confirmed with `key`; absent while it runs, or when there is none. */
-export const outcomeOf = (state: PresentCheckout, key: IdempotencyKey): AttemptOutcome | undefined =>
-  state.attempts.find((other) => other.key === key)?.outcome
+/** The attempt that was confirmed with `key`, with its outcome once it has ended. */
+export const attemptWith = (
+  state: PresentCheckout,
+  key: IdempotencyKey
+): PresentCheckout["attempts"][number] | undefined => state.attempts.find((other) => other.key === key)
 
 /** What came of the latest attempt. */
 export const latestOutcome = (state: PresentCheckout): AttemptOutcome | undefined => state.attempts.at(-1)?.outcome

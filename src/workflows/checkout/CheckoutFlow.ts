@@ -23,7 +23,7 @@ import { checkoutIdOf, CustomerId, IdempotencyKey as Key, type IdempotencyKey, O
 import type { Money } from "../../domain/Money.ts"
 import {
   AccessDenied,
-  type IdempotencyConflict,
+  IdempotencyConflict,
   IllegalTransition,
   ServiceTimeout,
   Unavailable
@@ -42,7 +42,7 @@ import {
   type Rejection
 } from "../../entities/checkoutSession/CheckoutSession.ts"
 import { watchdogTimer } from "../../entities/checkoutSession/CheckoutSessionActor.ts"
-import { latestOutcome, mayBegin, outcomeOf } from "../../entities/checkoutSession/CheckoutSessionDecider.ts"
+import { attemptWith, latestOutcome, mayBegin } from "../../entities/checkoutSession/CheckoutSessionDecider.ts"
 import { Order } from "../../entities/order/Order.ts"
 import { expiryTimer as orderExpiry } from "../../entities/order/OrderActor.ts"
 import { Payment, type PresentPayment } from "../../entities/payment/Payment.ts"
@@ -143,7 +143,11 @@ export const make = Effect.gen(function* () {
     expectedTotal: Money | undefined
   ) {
     const { id } = group
-    const attempt: Attempt = { number: session.attempt + 1, confirmKey }
+    const attempt: Attempt = {
+      number: session.attempt + 1,
+      confirmKey,
+      ...(expectedTotal === undefined ? {} : { expectedTotal })
+    }
     const { payment } = { payment: group.payment.state }
     if (payment._tag === "Present" && payment.status !== "failed" && payment.status !== "voided") {
       // What an earlier attempt may still hold is given back first: one hold at a time.
@@ -591,8 +595,11 @@ export const make = Effect.gen(function* () {
       id,
       Effect.fnUntraced(function* (group) {
         const session = yield* owned(group, by)
-        const known = outcomeOf(session, confirmKey)
-        if (known !== undefined) return yield* tell(known)
+        const known = attemptWith(session, confirmKey)
+        if (known !== undefined && !sameTotal(known.expectedTotal, expectedTotal)) {
+          return yield* new IdempotencyConflict({ key: confirmKey })
+        }
+        if (known?.outcome !== undefined) return yield* tell(known.outcome)
         if (mayBegin(session.status)) {
           if (!starting.has(id)) {
             const begun = Deferred.makeUnsafe<void, ConfirmRefusal | IdempotencyConflict>()
@@ -704,6 +711,9 @@ export const make = Effect.gen(function* () {
 
   return CheckoutFlow.of({ drive })
 })
+
+const sameTotal = (one: Money | undefined, other: Money | undefined): boolean =>
+  one?.amount === other?.amount && one?.currency === other?.currency
 
 const instant = (value: unknown) => DateTime.toUtc(DateTime.makeUnsafe(value instanceof Date ? value : String(value)))
 

@@ -45,7 +45,7 @@ const standing = ({
   session: session.state._tag === "Absent" ? "none" : session.state.status
 })
 
-const captured = { captured: "captured", capture_failed: "failed" } as const
+const captureOutcomes: Readonly<Record<string, string>> = { captured: "captured", capture_failed: "failed" }
 
 /** Counts what a step has changed. */
 export const observed = <A, E, R>(group: Group, step: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
@@ -56,7 +56,7 @@ export const observed = <A, E, R>(group: Group, step: Effect.Effect<A, E, R>): E
         const after = standing(group)
         if (after.saga !== before.saga) {
           yield* count(sagaTransitions, { from: before.saga, to: after.saga })
-          const outcome = captured[after.saga as keyof typeof captured]
+          const outcome = captureOutcomes[after.saga]
           if (outcome !== undefined) yield* count(captureAttempts, { outcome })
         }
         if (after.order !== before.order) yield* count(statusTransitions, { from: before.order, to: after.order })

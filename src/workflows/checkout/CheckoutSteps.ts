@@ -3,6 +3,7 @@
  * commands carry the attempt's keys, so that a step which is found finished gives its first answer.
  */
 import { Data, DateTime, Effect, Result, Schedule } from "effect"
+import type { Money } from "../../domain/Money.ts"
 import type { IdempotencyConflict, Unavailable } from "../../domain/Refusals.ts"
 import { checkoutIdOf, IdempotencyKey, OrderId, orderNumberOf } from "../../domain/Ids.ts"
 import {
@@ -50,6 +51,8 @@ type Stepped<A> = Effect.Effect<A, StepConflict | Unavailable | IdempotencyConfl
 export interface Attempt {
   readonly number: number
   readonly confirmKey: IdempotencyKey
+  /** The total the buyer had seen, when there was one. */
+  readonly expectedTotal?: Money
 }
 
 /** Fails the unit on a refusal. */
@@ -105,8 +108,8 @@ export const make = (journal: Journal["Service"]) => {
       Effect.withSpan(`checkout.${step}`, { attributes: { checkoutId: group.id } })
     )
 
-  const end = (transaction: Transaction, group: Group, { confirmKey, number }: Attempt, outcome: AttemptOutcome) =>
-    transaction.execute(group.session, `end:${number}`, { _tag: "End", attempt: number, confirmKey, outcome })
+  const end = (transaction: Transaction, group: Group, { number, ...asked }: Attempt, outcome: AttemptOutcome) =>
+    transaction.execute(group.session, `end:${number}`, { _tag: "End", attempt: number, ...asked, outcome })
 
   const release = (transaction: Transaction, group: Group, attempt: Attempt) => {
     if (transaction.state(group.reservation)._tag === "Active") {
@@ -135,6 +138,7 @@ export const make = (journal: Journal["Service"]) => {
               _tag: "Begin",
               attempt: number,
               confirmKey: attempt.confirmKey,
+              ...(attempt.expectedTotal === undefined ? {} : { expectedTotal: attempt.expectedTotal }),
               terms
             })
             must(transaction, begun)

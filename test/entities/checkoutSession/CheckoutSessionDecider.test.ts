@@ -15,7 +15,7 @@ import {
   Command,
   latestOutcome,
   mayBegin,
-  outcomeOf,
+  attemptWith,
   view
 } from "../../../src/entities/checkoutSession/CheckoutSessionDecider.ts"
 import {
@@ -237,7 +237,7 @@ describe("given an open checkout", () => {
 
   it("when an attempt is refused before it began, then that is its outcome, and the next may begin", () => {
     const state = presentAfter(open, end(1, rejected))
-    assert.deepStrictEqual(outcomeOf(state, confirmKey(1)), rejected)
+    assert.deepStrictEqual(attemptWith(state, confirmKey(1))?.outcome, rejected)
     assert.strictEqual(presentAfter(state, begin(2)).status, "confirming")
   })
 
@@ -278,7 +278,7 @@ it("after more than twenty attempts the latest twenty are remembered", () => {
     state.attempts.map(({ attempt }) => attempt),
     Array.from({ length: 20 }, (_, index) => index + 6)
   )
-  assert.strictEqual(outcomeOf(state, IdempotencyKey.make("confirm-1")), undefined)
+  assert.strictEqual(attemptWith(state, IdempotencyKey.make("confirm-1")), undefined)
 })
 
 describe("what its owner sees", () => {
