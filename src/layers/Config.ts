@@ -158,6 +158,7 @@ export const limitsOf = (values: Values): ShopLimits => ({
     compensationAttempts: values.COMPENSATION_ATTEMPTS,
     compensationBackoff: values.COMPENSATION_BACKOFF,
     confirmRate: { limit: values.RATE_LIMIT_CONFIRM, window: values.RATE_LIMIT_CONFIRM_WINDOW },
+    resolveAfter: values.PAYMENT_LOOKUP_BACKOFF_BASE,
     actionPollInterval: values.ACTION_POLL_INTERVAL
   }
 })

@@ -97,6 +97,7 @@ export const defaultLimits: ShopLimits = {
     compensationAttempts: 3,
     compensationBackoff: Duration.millis(100),
     confirmRate: { limit: 5, window: Duration.minutes(10) },
+    resolveAfter: Duration.minutes(1),
     actionPollInterval: Duration.seconds(3)
   }
 }

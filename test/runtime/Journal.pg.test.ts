@@ -14,7 +14,7 @@ describe("given a journal whose connection is cut", () => {
   const scenario = (name: string, body: () => Effect.Effect<void, unknown, Scope.Scope>) =>
     it.live(name, () => quiet(body()))
 
-  /** Somebody else holds rows, until the effect which this gives. */
+  /** Somebody else holds rows, until they are released. */
   const hold = Effect.fnUntraced(function* ({ sql }: PostgresBackend, statement: string) {
     const held = yield* Deferred.make<void>()
     const release = yield* Deferred.make<void>()
@@ -27,7 +27,7 @@ describe("given a journal whose connection is cut", () => {
         Effect.forkChild
       )
     yield* Deferred.await(held)
-    return Effect.andThen(Deferred.succeed(release, undefined), Fiber.join(fiber))
+    return { release: Effect.andThen(Deferred.succeed(release, undefined), Fiber.join(fiber)) }
   })
 
   const waiting = (backend: PostgresBackend, event: string) =>
@@ -45,7 +45,7 @@ describe("given a journal whose connection is cut", () => {
       const backend = yield* onPostgres
       const journal = yield* startJournal(yield* backend.open)
       yield* send(journal, "a", "k0", deposit(1n))
-      const release = yield* hold(backend, "select 1 from toy.accounts where id = 'a' for update")
+      const { release } = yield* hold(backend, "select 1 from toy.accounts where id = 'a' for update")
       const fiber = yield* Effect.forkChild(
         Effect.forEach(range(5), (index) => send(journal, "a", `k${index + 1}`, deposit(1n)), {
           concurrency: "unbounded"
@@ -69,7 +69,7 @@ describe("given a journal whose connection is cut", () => {
     Effect.gen(function* () {
       const backend = yield* onPostgres
       const journal = yield* startJournal(yield* backend.open)
-      const release = yield* hold(backend, "select 1 from toy.bins where item = 'apple' for update")
+      const { release } = yield* hold(backend, "select 1 from toy.bins where item = 'apple' for update")
       const fiber = yield* Effect.forkChild(send(journal, "a", "k", deposit(1n, { take: { apple: 3 } })))
       yield* waiting(backend, "Lock")
       yield* cut(backend)
@@ -109,7 +109,7 @@ describe("given a journal whose connection is cut", () => {
       const store = yield* impatient(backend)
       const journal = yield* startJournal(store)
       yield* send(journal, "a", "k0", deposit(1n))
-      const release = yield* hold(backend, "select 1 from toy.accounts where id = 'a' for update")
+      const { release } = yield* hold(backend, "select 1 from toy.accounts where id = 'a' for update")
       const fiber = yield* Effect.forkChild(send(journal, "a", "k", deposit(1n)))
       const [first] = yield* waiting(backend, "Lock")
       // Given up, and tried again on another connection.
@@ -126,7 +126,7 @@ describe("given a journal whose connection is cut", () => {
       const backend = yield* onPostgres
       const journal = yield* startJournal(yield* impatient(backend), { retryFor: Duration.millis(300) })
       yield* send(journal, "a", "k0", deposit(1n))
-      const release = yield* hold(backend, "select 1 from toy.accounts where id = 'a' for update")
+      const { release } = yield* hold(backend, "select 1 from toy.accounts where id = 'a' for update")
       const error = yield* Effect.flip(send(journal, "a", "k", deposit(1n)))
       assert.strictEqual(error._tag, "Unavailable")
       yield* release

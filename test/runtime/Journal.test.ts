@@ -26,7 +26,7 @@ describe("given a database that is away", () => {
       assert.instanceOf(yield* Effect.flip(cellOf(journal, "other")), Unavailable)
       yield* backend.setAway(false)
       assert.strictEqual(balanceOf(yield* send(journal, "a", "k", deposit(5n))), 5n)
-    })
+    }).pipe(quiet)
   )
 })
 
@@ -66,7 +66,7 @@ describe("given commands with keys, on two nodes", () => {
           for (const node of nodes) yield* node.release(new Set([1]))
           assert.strictEqual(balanceOf(yield* cellOf(nodes[0]!, actor)), wanted(actor))
         }
-      }).pipe(Effect.scoped)
+      }).pipe(quiet, Effect.scoped)
   )
 })
 

@@ -293,7 +293,7 @@ export const make = Effect.gen(function* () {
           rejection,
           known ? { _tag: "Unknown" } : { _tag: "Declined", code: "outcome_unknown" }
         )
-        if (known) yield* Effect.forkIn(Effect.ignore(resolve(group.id)), scope)
+        if (known) yield* Effect.forkIn(Effect.ignore(resolveSoon(group.id)), scope)
         return "goOn"
       }
     }
@@ -429,20 +429,41 @@ export const make = Effect.gen(function* () {
 
   // --- What is left of an attempt ---
 
-  /** Gives back what an authorization of unknown outcome may hold. Repeated by a durable timer until the provider has said so. */
-  const resolve = (id: string): Effect.Effect<void, Fault> =>
+  /** Gives back what an authorization of unknown outcome may hold; whether it is known now that nothing is held. */
+  const settleUnknown = (
+    id: string,
+    whenUnsettled: (group: Group, attempt: Attempt, settlement: Conversation.Settlement) => Effect.Effect<void, Fault>
+  ): Effect.Effect<boolean, Fault> =>
     withGroup(id, (group) =>
       exclusively(id)(
         Effect.gen(function* () {
-          const { state } = group.payment
-          if (state._tag === "Absent" || state.saga !== "none" || state.nextAttemptAt === undefined) return
           const session = group.session.state
-          if (session._tag === "Absent") return
+          const { state } = group.payment
+          if (session._tag === "Absent" || state._tag === "Absent") return true
+          if (state.saga !== "none" || state.nextAttemptAt === undefined) return true
+          const attempt: Attempt = { number: state.attempt, confirmKey: attemptOf(session).confirmKey }
           const settlement = yield* Conversation.settle(gateway, id, state)
-          yield* steps.resolved(group, { number: state.attempt, confirmKey: attemptOf(session).confirmKey }, settlement)
+          if (settlement._tag === "Unsettled") {
+            yield* whenUnsettled(group, attempt, settlement)
+            return false
+          }
+          yield* steps.resolved(group, attempt, settlement)
+          return true
         })
       )
     )
+
+  /** What the payment's durable timer does, until the provider has said that nothing is held. N-066. */
+  const resolve = (id: string): Effect.Effect<void, Fault> => Effect.asVoid(settleUnknown(id, steps.resolved))
+
+  /** The provider is often busy for a moment only: a few looks before the timer's first, which is behind them in any case. */
+  const resolveSoon = Effect.fnUntraced(function* (id: string) {
+    const first = Duration.times(limits.resolveAfter, 1 / 60)
+    for (let look = 0; look < 5; look++) {
+      if (yield* settleUnknown(id, () => Effect.void)) return
+      yield* Effect.sleep(Duration.times(first, 2 ** look))
+    }
+  })
 
   /** Something has run out. Not while money is under way: that process decides, and looks at the claim itself. REQ-EXP-03. */
   const lapse = (id: string): Effect.Effect<void, Fault> =>

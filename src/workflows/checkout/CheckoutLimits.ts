@@ -15,6 +15,8 @@ export interface CheckoutLimits {
   readonly compensationBackoff: Duration.Duration
   /** Confirmations of one customer within the window. N-034. */
   readonly confirmRate: { readonly limit: number; readonly window: Duration.Duration }
+  /** When the durable look into an unknown authorization is first due. N-066. */
+  readonly resolveAfter: Duration.Duration
   /** The least time between two questions to the provider about a customer's second factor. */
   readonly actionPollInterval: Duration.Duration
 }

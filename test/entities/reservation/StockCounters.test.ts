@@ -68,6 +68,7 @@ it.prop(
       level("TEE-BLUE", "PARIS", 999, { rank: -1 }),
       level("PEN", "PARIS", 2000, { rank: 2 })
     ]
+    const onHand = levels.map(({ values }) => values["on_hand"])
     const ledger = new Set<string>()
     const states: Array<ReservationState> = checkouts.map(() => ({ _tag: "Absent" }))
     let now = start
@@ -92,6 +93,11 @@ it.prop(
         state = machine.definition.evolve(state, event)
       }
       states[who] = state
+      assert.deepStrictEqual(
+        levels.map(({ values }) => values["on_hand"]),
+        onHand,
+        "claims move nothing"
+      )
       for (const { key, part, values } of levels) {
         const held = (tag: ReservationState["_tag"]) =>
           states
