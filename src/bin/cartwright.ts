@@ -33,6 +33,16 @@ const commands = await lazily(
       name: "settings",
       about: "What can be set, and what is",
       load: () => import("../commands/settings.ts").then(({ settingsCommand }) => settingsCommand)
+    },
+    {
+      name: "simulate",
+      about: "Let customers come, and check money and stock afterwards",
+      load: () => import("../commands/simulate.ts").then(({ simulate }) => simulate)
+    },
+    {
+      name: "bench",
+      about: "Measure what a confirmed checkout costs, beside a hand-written floor",
+      load: () => import("../commands/bench.ts").then(({ bench }) => bench)
     }
   ],
   process.argv.slice(2)

@@ -1,9 +1,10 @@
 /** `cartwright bench`: what a confirmed checkout costs here, beside a hand-written floor. What its numbers mean: `bench/README.md`. */
-import { mkdir } from "node:fs/promises"
-import { resolve } from "node:path"
+import { mkdir, readdir, readFile } from "node:fs/promises"
+import { join, resolve } from "node:path"
 import { Console, Effect, Option } from "effect"
 import { Command, Flag } from "effect/cli"
 import { run } from "../../bench/Bench.ts"
+import { reportOf } from "../../bench/ProfileReport.ts"
 import { tableOf } from "../../bench/Results.ts"
 import { explained } from "./Explained.ts"
 
@@ -50,6 +51,7 @@ export const bench = Command.make(
     }).pipe(Effect.scoped, explained)
     // People read the one, programs the other.
     yield* Console.error(`\n${tableOf(result)}\n`)
+    if (profiles !== undefined) yield* Console.error(yield* reportsIn(profiles))
     yield* Console.log(JSON.stringify(result))
   })
 ).pipe(
@@ -64,3 +66,12 @@ export const bench = Command.make(
     }
   ])
 )
+
+const reportsIn = (folder: string): Effect.Effect<string> =>
+  Effect.promise(async () => {
+    const names = (await readdir(folder)).filter((name) => name.endsWith(".cpuprofile")).toSorted()
+    const reports = names.map(
+      async (name) => `${join(folder, name)}: ${reportOf(await readFile(join(folder, name), "utf8"))}\n`
+    )
+    return (await Promise.all(reports)).join("\n")
+  })

@@ -1,7 +1,7 @@
 /** Hosts actors: their contracts' commands become keyed units, their questions are answered from memory. */
 import { Context, Effect, Layer, type Result } from "effect"
 import type { Rpc } from "effect/rpc"
-import { type AnyDefinition, type Cell, type CommandOf, type StateOf } from "./Actor.ts"
+import { type AnyDefinition, type Cell, type CommandOf, type StateOf, type Timer } from "./Actor.ts"
 import { Journal } from "./Journal.ts"
 import { type AnyContract, type Messages, Placement } from "./Placement.ts"
 import { Timers } from "./Timers.ts"
@@ -101,6 +101,9 @@ export const make = Effect.gen(function* () {
       const wake = options.wake
       timers.onDue(definition.type, (id, name, dueAt) =>
         Effect.flatMap(cell(definition, id), (found) => {
+          // An edit since it was read has moved it: then it is not due any more.
+          const current: Readonly<Record<string, Timer>> = definition.timers?.(found.state) ?? {}
+          if (current[name]?.dueAt.epochMilliseconds !== dueAt.epochMilliseconds) return Effect.void
           const command = wake(name, found.state)
           if (command === undefined) return Effect.void
           const key = `timer:${name}:${dueAt.epochMilliseconds}`

@@ -514,8 +514,8 @@ export const make = Effect.gen(function* () {
       const attempt = Number(row["attempt"])
       const session = sessions(id)
       const { attempt: begun, status } = yield* session.GetCheckout({ by: CustomerId.make(String(row["owner"])) })
-      // Under way: it will tell the cart when it has ended.
-      if (begun >= attempt && status === "confirming") return
+      // Under way, it will tell the cart when it has ended; confirmed, it has: the cart is not to be bought twice.
+      if (begun >= attempt && (status === "confirming" || status === "confirmed")) return
       if (begun < attempt) yield* session.AbortAttempt({ key: Key.make(`abort:${randomUUID()}`), attempt })
       yield* unlock(cartId, id, attempt)
     })

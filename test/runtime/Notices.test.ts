@@ -1,0 +1,382 @@
+import { assert, describe, it } from "@effect/vitest"
+import { DateTime, Deferred, Effect, Fiber } from "effect"
+import { TestClock } from "effect/testing"
+import { Unavailable } from "../../src/domain/Refusals.ts"
+import type { HandlersOf } from "../../src/runtime/Placement.ts"
+import { Lost, type Store } from "../../src/runtime/Store.ts"
+import type { Row } from "../../src/runtime/Table.ts"
+import { makeSwitchboard } from "../fixtures/Runtime.ts"
+import { Account, accountHosting, Watcher } from "./Account.ts"
+import { type Backend, onMemory } from "./Backends.ts"
+import { deposit, quiet, range, send } from "./JournalScenarios.ts"
+import { hostToys, type Node, startAlone, startNode } from "./Nodes.ts"
+
+/** A deposit on a node, which watchers are to hear of. */
+const tell = (node: Node, id: string, amount: bigint, ...watchers: ReadonlyArray<string>) =>
+  send(node.journal, id, `k${amount}`, deposit(amount, { tell: watchers }))
+
+/** What a watcher has heard, as `from amount`. */
+const heard = ({ rows }: Backend, watcher: string): Effect.Effect<ReadonlyArray<string>> =>
+  Effect.map(rows("toy.watchers"), (all) => {
+    const row = all.find(({ id }) => id === watcher)
+    const entries = (row?.["heard"] ?? []) as ReadonlyArray<Row>
+    return entries.map(({ amount, from }) => `${String(from)} ${String(amount)}`)
+  })
+
+const pending = ({ rows }: Backend) =>
+  Effect.map(rows("runtime.notices"), (all) =>
+    all.map((row) => `${String(row["source_id"])} ${String(row["seq"])}${row["parked_at"] === null ? "" : " parked"}`)
+  )
+
+/** A watcher who hears only when `listen` lets it; counts what comes. */
+const hostDeaf = (node: Node, listen: (from: string, amount: bigint) => Effect.Effect<void, never>) => {
+  const calls: Array<string> = []
+  node.actors.host(accountHosting)
+  const handlers: HandlersOf<typeof Watcher> = {
+    Hear: (id, { amount, from }) =>
+      Effect.suspend(() => {
+        calls.push(`${from} ${amount} to ${id}`)
+        return listen(from, amount)
+      })
+  }
+  node.placement.serve(Watcher, handlers)
+  return calls
+}
+
+describe("given facts for others", () => {
+  it.effect("when they are committed, then they are delivered at once, in order, and forgotten when acknowledged", () =>
+    Effect.gen(function* () {
+      const backend = yield* onMemory
+      const node = yield* startAlone(yield* backend.open)
+      yield* TestClock.adjust("100 millis")
+      for (const amount of [1n, 2n, 3n]) yield* tell(node, "a", amount, "w", "v")
+      yield* tell(node, "b", 9n, "v")
+      for (let turns = 0; turns < 100; turns++) yield* Effect.yieldNow
+      assert.deepStrictEqual(yield* heard(backend, "w"), ["a 1", "a 2", "a 3"])
+      const v = yield* heard(backend, "v")
+      assert.deepStrictEqual(
+        v.filter((entry) => entry.startsWith("a")),
+        ["a 1", "a 2", "a 3"]
+      )
+      assert.include(v, "b 9")
+      assert.strictEqual((yield* pending(backend)).length, 7)
+      yield* TestClock.adjust("100 millis")
+      assert.deepStrictEqual(yield* pending(backend), [])
+      assert.strictEqual(yield* node.notices.pending, 0)
+    })
+  )
+
+  it.effect("when the node dies right after the commit, then the next one delivers them, in order (T-MSG-01)", () =>
+    Effect.gen(function* () {
+      const backend = yield* onMemory
+      const store = yield* backend.open
+      const one = yield* startAlone(store, { hosting: false })
+      hostDeaf(one, () => Effect.never)
+      yield* TestClock.adjust("100 millis")
+      for (const amount of range(30)) yield* tell(one, "a", BigInt(amount), "w")
+      yield* one.stop
+      assert.strictEqual((yield* pending(backend)).length, 30)
+      const other = yield* startAlone(store)
+      // Committed before anything that is pending was read.
+      yield* tell(other, "a", 30n, "w")
+      yield* TestClock.adjust("1 seconds")
+      assert.deepStrictEqual(
+        yield* heard(backend, "w"),
+        range(31).map((amount) => `a ${amount}`)
+      )
+      yield* TestClock.adjust("1 seconds")
+      assert.deepStrictEqual(yield* pending(backend), [])
+    })
+  )
+
+  it.effect("when an acknowledgement is lost, then they come again, and have their effect once (T-MSG-02)", () =>
+    Effect.gen(function* () {
+      const backend = yield* onMemory
+      const store = yield* backend.open
+      let calls = 0
+      const forgetful: Store["Service"] = {
+        ...store,
+        transact: (keys, body) =>
+          store.transact(keys, (counters) => {
+            const batch = body(counters)
+            if (!batch.parts.some(({ part }) => part.name === "acknowledge notices") || ++calls > 4) return batch
+            return { guarded: 1, parts: [] }
+          })
+      }
+      const node = yield* startAlone(forgetful)
+      yield* TestClock.adjust("100 millis")
+      yield* tell(node, "a", 1n, "w")
+      yield* TestClock.adjust("5 minutes")
+      assert.isAbove(calls, 4)
+      assert.deepStrictEqual(yield* heard(backend, "w"), ["a 1"])
+      assert.deepStrictEqual(yield* pending(backend), [])
+    }).pipe(quiet)
+  )
+
+  it.effect("when the receiver is away for a while, then they wait for it with growing pauses, and stay in order", () =>
+    Effect.gen(function* () {
+      const backend = yield* onMemory
+      const node = yield* startAlone(yield* backend.open, { hosting: false, notices: { attemptsMax: 10 } })
+      let away = true
+      const at: Array<number> = []
+      const calls = hostDeaf(node, () =>
+        Effect.flatMap(DateTime.now, (now) => {
+          at.push(now.epochMilliseconds)
+          return away ? Effect.die("away") : Effect.void
+        })
+      )
+      yield* TestClock.adjust("100 millis")
+      for (const amount of [1n, 2n, 3n]) yield* tell(node, "a", amount, "w")
+      yield* TestClock.adjust("20 seconds")
+      assert.deepStrictEqual(
+        at.map((instant) => instant - 100),
+        [0, 1000, 3000, 7000, 15_000]
+      )
+      assert.deepStrictEqual([...new Set(calls)], ["a 1 to w"])
+      const [first] = yield* backend.rows("runtime.notices")
+      assert.deepStrictEqual([first!["attempts"], String(first!["error"]).includes("away")], [5, true])
+      away = false
+      yield* TestClock.adjust("20 seconds")
+      assert.deepStrictEqual(calls.slice(-3), ["a 1 to w", "a 2 to w", "a 3 to w"])
+      assert.deepStrictEqual(yield* pending(backend), [])
+    }).pipe(quiet)
+  )
+
+  it.effect(
+    "when one fails again and again, then it is parked with its error, and holds up only its own way (T-MSG-03)",
+    () =>
+      Effect.gen(function* () {
+        const backend = yield* onMemory
+        const store = yield* backend.open
+        const node = yield* startAlone(store)
+        yield* TestClock.adjust("100 millis")
+        yield* tell(node, "a", 1n, "w")
+        yield* tell(node, "a", 5_000_000n, "w", "v")
+        yield* tell(node, "a", 2n, "w", "v")
+        yield* tell(node, "b", 3n, "w")
+        yield* TestClock.adjust("10 seconds")
+        yield* tell(node, "a", 4n, "w")
+        yield* TestClock.adjust("10 seconds")
+        assert.deepStrictEqual(yield* heard(backend, "w"), ["a 1", "b 3"])
+        // Nobody was left out silently.
+        assert.deepStrictEqual(yield* heard(backend, "v"), [])
+        assert.deepStrictEqual(yield* pending(backend), ["a 2 parked", "a 2 parked", "a 3", "a 3", "a 4"])
+        const [parked] = yield* backend.rows("runtime.notices")
+        assert.strictEqual(parked!["attempts"], 3)
+        assert.include(String(parked!["error"]), "TooMuch")
+        assert.deepInclude(parked!["message"] as object, { _tag: "Hear", from: "a", amount: "5000000" })
+
+        // Another node knows of it as well.
+        yield* node.stop
+        const other = yield* startAlone(store)
+        yield* TestClock.adjust("1 seconds")
+        yield* tell(other, "a", 6n, "w")
+        yield* TestClock.adjust("10 seconds")
+        assert.deepStrictEqual(yield* heard(backend, "w"), ["a 1", "b 3"])
+
+        // Given up for one of them, what is behind it goes on.
+        yield* other.notices.close({ sourceType: "Account", sourceId: "a", seq: 2, ordinal: 0 })
+        yield* TestClock.adjust("1 seconds")
+        assert.deepStrictEqual(yield* heard(backend, "w"), ["a 1", "b 3", "a 2", "a 4", "a 6"])
+        assert.deepStrictEqual(yield* pending(backend), ["a 2 parked", "a 3"])
+      }).pipe(quiet)
+  )
+
+  it.effect("when a parked one is replayed, then it is delivered, and those behind it after it", () =>
+    Effect.gen(function* () {
+      const backend = yield* onMemory
+      const node = yield* startAlone(yield* backend.open, { hosting: false })
+      let away = true
+      const calls = hostDeaf(node, () => (away ? Effect.die("away") : Effect.void))
+      yield* TestClock.adjust("100 millis")
+      for (const amount of [1n, 2n]) yield* tell(node, "a", amount, "w")
+      yield* TestClock.adjust("20 seconds")
+      assert.deepStrictEqual(yield* pending(backend), ["a 1 parked", "a 2"])
+      assert.strictEqual(yield* node.notices.pending, 0)
+      const tried = calls.length
+      away = false
+      yield* node.notices.replay({ sourceType: "Account", sourceId: "a", seq: 1, ordinal: 0 })
+      yield* tell(node, "a", 3n, "w")
+      yield* TestClock.adjust("1 seconds")
+      assert.deepStrictEqual(calls.slice(tried), ["a 1 to w", "a 2 to w", "a 3 to w"])
+      assert.deepStrictEqual(yield* pending(backend), [])
+    }).pipe(quiet)
+  )
+
+  it.effect(
+    "when the failure cannot be stored, then it does not count: nothing is parked for a database that is away",
+    () =>
+      Effect.gen(function* () {
+        const backend = yield* onMemory
+        const store = yield* backend.open
+        const node = yield* startAlone(
+          { ...store, noticeFailed: () => Effect.fail(new Lost({ detail: "away" })) },
+          { hosting: false }
+        )
+        let away = true
+        const calls = hostDeaf(node, () => (away ? Effect.die("away") : Effect.void))
+        yield* TestClock.adjust("100 millis")
+        yield* tell(node, "a", 1n, "w")
+        yield* TestClock.adjust("1 minutes")
+        assert.strictEqual(calls.length, 6)
+        away = false
+        yield* TestClock.adjust("1 minutes")
+        assert.deepStrictEqual(yield* pending(backend), [])
+      }).pipe(quiet)
+  )
+
+  it.effect("when receivers are made known only after their node has its buckets, then that is no failed attempt", () =>
+    Effect.gen(function* () {
+      const backend = yield* onMemory
+      const store = yield* backend.open
+      const node = yield* startAlone(store, { hosting: false })
+      yield* TestClock.adjust("100 millis")
+      yield* tell(node, "a", 1n, "w")
+      yield* TestClock.adjust("10 seconds")
+      assert.deepStrictEqual(
+        (yield* backend.rows("runtime.notices")).map((row) => row["attempts"]),
+        [0]
+      )
+      hostToys(node.actors)
+      yield* TestClock.adjust("1 seconds")
+      assert.deepStrictEqual(yield* heard(backend, "w"), ["a 1"])
+    })
+  )
+
+  it.effect("when pending ones cannot be read, then it is tried again soon, and nothing overtakes them", () =>
+    Effect.gen(function* () {
+      const backend = yield* onMemory
+      const store = yield* backend.open
+      const before = yield* startAlone(store, { hosting: false })
+      hostDeaf(before, () => Effect.never)
+      yield* TestClock.adjust("100 millis")
+      yield* tell(before, "a", 1n, "w")
+      yield* before.stop
+      let unreadable = true
+      const node = yield* startAlone({
+        ...store,
+        notices: (options) => (unreadable ? Effect.fail(new Lost({ detail: "away" })) : store.notices(options))
+      })
+      yield* TestClock.adjust("3 seconds")
+      yield* tell(node, "a", 2n, "w")
+      yield* TestClock.adjust("3 seconds")
+      assert.deepStrictEqual(yield* heard(backend, "w"), [])
+      unreadable = false
+      yield* TestClock.adjust("500 millis")
+      assert.deepStrictEqual(yield* heard(backend, "w"), ["a 1", "a 2"])
+    }).pipe(quiet)
+  )
+
+  it.effect(
+    "when more are pending than fit into memory, then all are delivered, in order, and memory stays bounded",
+    () =>
+      Effect.gen(function* () {
+        const backend = yield* onMemory
+        const store = yield* backend.open
+        const node = yield* startAlone(store, { hosting: false, notices: { residentMax: 20, attemptsMax: 100 } })
+        let away = true
+        let most = 0
+        const got = new Map<string, Array<bigint>>()
+        hostDeaf(node, (from, amount) =>
+          Effect.flatMap(node.notices.pending, (now) => {
+            most = Math.max(most, now)
+            if (away) return Effect.die("away")
+            got.set(from, [...(got.get(from) ?? []), amount])
+            return Effect.void
+          })
+        )
+        yield* TestClock.adjust("100 millis")
+        yield* Effect.forEach(
+          range(40).flatMap((amount) => ["a", "b", "c"].map((id) => [id, BigInt(amount)] as const)),
+          ([id, amount]) => tell(node, id, amount, "w")
+        )
+        yield* TestClock.adjust("10 seconds")
+        away = false
+        yield* TestClock.adjust("2 minutes")
+        for (const id of ["a", "b", "c"]) {
+          // Each at least once, and never an older one for the first time after a newer one.
+          assert.deepStrictEqual([...new Set(got.get(id))], range(40).map(BigInt))
+        }
+        assert.deepStrictEqual(yield* pending(backend), [])
+        // A page may go beyond it.
+        assert.isAtMost(most, 1020)
+      }).pipe(quiet)
+  )
+
+  it.effect("when something is committed while pending ones are being read, then it does not overtake them", () =>
+    Effect.gen(function* () {
+      const backend = yield* onMemory
+      const store = yield* backend.open
+      const before = yield* startAlone(store, { hosting: false })
+      hostDeaf(before, () => Effect.never)
+      yield* TestClock.adjust("100 millis")
+      for (const amount of [1n, 2n]) yield* tell(before, "a", amount, "w")
+      yield* before.stop
+      const gate = yield* Deferred.make<void>()
+      const reading = yield* Deferred.make<void>()
+      const node = yield* startAlone({
+        ...store,
+        notices: (options) =>
+          Effect.tap(store.notices(options), () =>
+            Effect.andThen(Deferred.succeed(reading, undefined), Deferred.await(gate))
+          )
+      })
+      yield* TestClock.adjust("100 millis")
+      yield* Deferred.await(reading)
+      yield* tell(node, "a", 3n, "w")
+      yield* TestClock.adjust("100 millis")
+      assert.deepStrictEqual(yield* heard(backend, "w"), [])
+      yield* Deferred.succeed(gate, undefined)
+      yield* TestClock.adjust("100 millis")
+      assert.deepStrictEqual(yield* heard(backend, "w"), ["a 1", "a 2", "a 3"])
+    })
+  )
+})
+
+describe("given two nodes with half of the buckets each", () => {
+  it.effect("when the receiver lives on the other one, then it hears all in order, also while buckets move", () =>
+    Effect.gen(function* () {
+      const backend = yield* onMemory
+      const store = yield* backend.open
+      const assigned = new Map<number, string>()
+      const board = makeSwitchboard((bucket) => assigned.get(bucket) ?? (bucket % 2 === 0 ? "even" : "odd"))
+      const even = yield* startNode(store, board.sharding("even"))
+      const odd = yield* startNode(store, board.sharding("odd"))
+      const nodeOf = (id: string) => (even.placement.isLocal(even.placement.bucketOf(id)) ? even : odd)
+      yield* TestClock.adjust("100 millis")
+      const telling = yield* Effect.forkChild(
+        Effect.forEach(
+          range(60).flatMap((amount) => ["a", "b", "c", "d"].map((id) => [id, BigInt(amount)] as const)),
+          ([id, amount]) =>
+            Effect.suspend(() =>
+              nodeOf(id)
+                .placement.client(Account)(id)
+                .Deposit({ key: `k${amount}`, amount, tell: ["w", "v"] })
+            ).pipe(
+              Effect.retry({ while: (error) => error instanceof Unavailable }),
+              Effect.andThen(Effect.sleep("5 millis"))
+            )
+        )
+      )
+      for (const round of range(10)) {
+        for (const bucket of range(8)) assigned.set(bucket, (bucket + round) % 3 === 0 ? "even" : "odd")
+        yield* TestClock.adjust("150 millis")
+      }
+      yield* TestClock.adjust("30 seconds")
+      yield* Fiber.join(telling)
+      yield* TestClock.adjust("30 seconds")
+      for (const watcher of ["w", "v"]) {
+        const all = yield* heard(backend, watcher)
+        assert.strictEqual(all.length, 240)
+        for (const id of ["a", "b", "c", "d"]) {
+          const one = all.filter((entry) => entry.startsWith(`${id} `))
+          assert.deepStrictEqual(
+            one,
+            range(60).map((amount) => `${id} ${amount}`)
+          )
+        }
+      }
+      assert.deepStrictEqual(yield* pending(backend), [])
+    }).pipe(quiet)
+  )
+})
