@@ -13,6 +13,7 @@ import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { EmbeddedPostgres } from "../src/postgres/EmbeddedPostgres.ts"
 import type { EmbeddedPostgresError } from "../src/postgres/EmbeddedPostgresError.ts"
+import { freePort } from "../src/simulate/FreePort.ts"
 import * as DatabaseFigures from "./DatabaseFigures.ts"
 import { type Cell, type Idle, percentile, type Result, summaryOf, type System } from "./Results.ts"
 import type { Order, Report } from "./LoadOrders.ts"
@@ -49,7 +50,7 @@ export const run = Effect.fn("Bench.run")(function* (
     }),
     (made) => Effect.promise(() => rm(made, { recursive: true, force: true, maxRetries: 5 }))
   )
-  const sandboxPort = yield* Processes.freePort
+  const sandboxPort = yield* freePort
   const sandbox = yield* Processes.start({
     name: "sandbox",
     script: cartwright,
@@ -139,7 +140,7 @@ const startSubject = Effect.fnUntraced(function* (bench: Bench, system: System) 
   const postmaster = Number(
     (yield* Effect.promise(() => readFile(join(at, "data", "postmaster.pid"), "utf8"))).split("\n")[0]
   )
-  const port = yield* Processes.freePort
+  const port = yield* freePort
   const secret = "signs the tokens of made-up customers only"
   const profiled = system === "node" && options.profiles !== undefined
   const running = yield* Processes.start({
@@ -150,7 +151,7 @@ const startSubject = Effect.fnUntraced(function* (bench: Bench, system: System) 
       ...settings,
       DATABASE_URL: Redacted.value(url),
       HTTP_PORT: String(port),
-      RUNNER_PORT: String(yield* Processes.freePort),
+      RUNNER_PORT: String(yield* freePort),
       AUTH_SECRET: secret,
       STRIPE_PORT: String(sandboxPort),
       ...(profiled ? { PROFILE_DIRECTORY: options.profiles } : {})

@@ -2,7 +2,6 @@
 import { type ChildProcess, fork } from "node:child_process"
 import { createWriteStream } from "node:fs"
 import { readdir, readFile } from "node:fs/promises"
-import { createServer } from "node:net"
 import { join } from "node:path"
 import { Data, Effect, Schedule, type Scope } from "effect"
 
@@ -82,15 +81,6 @@ export const awaitHttp = (running: Running, url: string): Effect.Effect<void, Pr
     Effect.catch(() => running.fail(`does not answer at ${url}.`)),
     Effect.raceFirst(running.ended)
   )
-
-/** A free port of this machine. */
-export const freePort: Effect.Effect<number> = Effect.callback((resume) => {
-  const server = createServer()
-  server.listen(0, "127.0.0.1", () => {
-    const address = server.address()
-    server.close(() => resume(Effect.succeed(typeof address === "object" && address !== null ? address.port : 0)))
-  })
-})
 
 /** CPU seconds this process has used; absent where the kernel has no /proc. */
 export const cpuOf = (pid: number): Effect.Effect<number | undefined> =>

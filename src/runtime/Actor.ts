@@ -90,8 +90,8 @@ export class Cell<D extends AnyDefinition = AnyDefinition> {
   keys = new Map<string, Remembered>()
   /** Whether `keys` holds all keys there are; a long-lived actor's older ones are looked up when asked for. */
   keysComplete = true
-  /** Keys which were looked up and are not there. */
-  readonly newKeys = new Set<string>()
+  /** Keys which were looked up and are not there; only while not all are known. */
+  newKeys: Set<string> | undefined
   loaded = false
   /** Units which are queued or in a flush: not to be forgotten meanwhile. */
   pending = 0

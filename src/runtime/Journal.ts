@@ -296,7 +296,7 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
       cell.version = row === undefined ? 0 : Number(row["version"])
       cell.keys = new Map(keys.map(({ key, ...remembered }) => [key, remembered]))
       cell.keysComplete = keysComplete
-      cell.newKeys.clear()
+      cell.newKeys = undefined
       cell.loaded = true
     })
   })
@@ -357,7 +357,7 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
             ? Result.succeed(current.state)
             : Result.fail(codecsOf(definition).decodeRefusal(remembered.refusal))
         }
-        if (!cell.keysComplete && !cell.newKeys.has(key)) throw new Again(`key ${key} is not looked up`, { cell, key })
+        if (!cell.keysComplete && cell.newKeys?.has(key) !== true) throw new Again(`key ${key} is not looked up`, { cell, key })
         const context: DecisionContext = { id: cell.id, now, counters: (of) => byKey.get(of) ?? [] }
         const decision = definition.decide(current.state, command, context) as Result.Result<
           ReadonlyArray<Tagged>,
@@ -532,7 +532,7 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
       cell.loaded = true
       for (const [key, remembered] of keys) {
         cell.keys.set(key, remembered)
-        cell.newKeys.delete(key)
+        cell.newKeys?.delete(key)
       }
       if (cell.keys.size > keysMax) forgetKeys(cell)
     }
@@ -567,7 +567,7 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
     const found = yield* store.findKey(cell.definition, cell.id, key)
     if (found !== undefined) cell.keys.set(key, found)
     else {
-      if (cell.newKeys.size >= keysMax) cell.newKeys.clear()
+      if (cell.newKeys === undefined || cell.newKeys.size >= keysMax) cell.newKeys = new Set()
       cell.newKeys.add(key)
     }
   })

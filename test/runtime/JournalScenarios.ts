@@ -633,7 +633,7 @@ export const scenarios = (scenario: (name: string, body: Body) => void): void =>
       ])
       assert.isTrue(
         exits.every(Exit.isSuccess),
-        JSON.stringify(exits, (_, value: unknown) => `${String(value)}`)
+        JSON.stringify(exits, (_, value: unknown) => String(value))
       )
       assert.strictEqual(balanceOf(cell), 2n)
     })

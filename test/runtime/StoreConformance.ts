@@ -196,7 +196,7 @@ export const conformance = (scenario: (name: string, body: Body) => void): void 
         write(store, [insert, [accountRow("a", 1, -1n), accountRow("b", 1, 1n)]], [append, [historyRow("b", 1)]])
       )
       assert.instanceOf(negative, Rejected)
-      assert.strictEqual((negative as Rejected).constraint, "balance_check")
+      assert.strictEqual(negative.constraint, "balance_check")
       yield* write(store, [
         insert,
         [accountRow("c", 1, 1n, { number: "one" }), accountRow("d", 1, 1n), accountRow("e", 1, 1n)]
@@ -249,7 +249,7 @@ export const conformance = (scenario: (name: string, body: Body) => void): void 
       yield* take(store, "apple", 4, "one")
       const refused = yield* Effect.flip(take(store, "apple", 7, "two"))
       assert.instanceOf(refused, Rejected)
-      assert.strictEqual((refused as Rejected).constraint, "free_check")
+      assert.strictEqual(refused.constraint, "free_check")
       assert.deepStrictEqual((yield* units)["apple"], { free: 6, held: 4 })
       assert.strictEqual((yield* rows("toy.bins_ledger")).length, 1)
       const nowhere = yield* Effect.flip(
