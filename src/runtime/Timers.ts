@@ -3,6 +3,7 @@
  * wakes its urgent ones at once, due or not, since those processes were under way when the last owner stopped.
  */
 import {
+  type Cause,
   Clock,
   Context,
   DateTime,
@@ -42,7 +43,7 @@ export class Timers extends Context.Service<
      * it is repeated, with growing pauses. A handler for one `name` goes before the one for all names.
      */
     readonly onDue: (actorType: string, handler: Handler, name?: string) => void
-    /** Timers in memory: near ones, and those which are repeated. */
+    /** Timers in memory: near ones, and those at work. */
     readonly scheduled: Effect.Effect<number>
   }
 >()("cartwright/runtime/Timers") {}
@@ -55,6 +56,9 @@ const late = Metric.histogram("timers_late_seconds", {
 
 /** Pages of timers in memory at the most; the others wait in their rows. */
 const pagesMax = 10
+
+/** Failed timers whose pauses are kept in memory. */
+const failedMax = 100_000
 
 const backoffMax = 300_000
 
@@ -70,6 +74,13 @@ interface Entry {
   fiber: Fiber.Fiber<void> | undefined
 }
 
+interface Failed {
+  readonly dueAt: number
+  readonly bucket: number
+  readonly failures: number
+  readonly at: number
+}
+
 const addressOf = ({ actorId, actorType, name }: Pick<TimerRow, "actorId" | "actorType" | "name">) =>
   `${actorType}/${actorId}/${name}`
 
@@ -80,6 +91,8 @@ export const make = Effect.fnUntraced(function* (options: TimersOptions) {
   const handlers = new Map<string, Handler>()
   const fork = yield* FiberSet.makeRuntime()
   const scheduled = new Map<string, Entry>()
+  /** Those which have failed, and when they are to be tried again. */
+  const failed = new Map<string, Failed>()
   const permits = Semaphore.makeUnsafe(options.concurrency)
   const scope = yield* Effect.scope
   const clock = yield* Clock.Clock
@@ -101,49 +114,70 @@ export const make = Effect.fnUntraced(function* (options: TimersOptions) {
 
   const horizon = () => clock.currentTimeMillisUnsafe() + Duration.toMillis(lookAhead)
 
-  const untilDue = (timer: TimerRow) =>
-    Effect.suspend(() => Effect.sleep(Math.max(0, timer.dueAt.epochMilliseconds - clock.currentTimeMillisUnsafe())))
+  const until = (instant: number) =>
+    Effect.suspend(() => {
+      const left = instant - clock.currentTimeMillisUnsafe()
+      return left > 0 ? Effect.sleep(left) : Effect.void
+    })
 
-  const run = (entry: Entry, immediately: boolean) =>
+  /** An overload or an outage passes, and many timers meet it at once. */
+  const tellOf = (timer: TimerRow, failures: number, cause: Cause.Cause<unknown>) => {
+    const passing = cause.reasons.some(
+      (reason) => reason._tag === "Fail" && Predicate.isTagged(reason.error, "Unavailable")
+    )
+    return passing && failures < 5
+      ? Effect.logDebug(`Timer ${addressOf(timer)} has to wait`)
+      : Effect.logWarning(`Timer ${addressOf(timer)} failed ${failures} times`, cause)
+  }
+
+  const remember = (timer: TimerRow, failures: number, at: number) => {
+    const address = addressOf(timer)
+    failed.delete(address)
+    failed.set(address, { dueAt: timer.dueAt.epochMilliseconds, bucket: timer.bucket, failures, at })
+    // The one that failed longest ago: it is gone by now, or fails again and begins anew.
+    if (failed.size > failedMax) for (const oldest of failed.keys()) return void failed.delete(oldest)
+  }
+
+  const run = (entry: Entry, from: number) =>
     Effect.gen(function* () {
-      if (!immediately) yield* untilDue(entry.timer)
+      yield* until(from)
       while (placement.isLocal(entry.timer.bucket)) {
         const { timer } = entry
         const handler = handlerOf(timer)
-        if (handler === undefined) {
-          // A starting node has its buckets before it has all of its actors.
-          yield* Effect.sleep(Math.min(100 * 2 ** entry.failures++, 30_000))
-          continue
-        }
-        const exit = yield* permits.withPermits(1)(
-          Effect.suspend(() => {
-            entry.running = true
-            return Effect.exit(handle(timer, handler))
-          })
-        )
-        entry.running = false
-        const { next } = entry
-        entry.next = undefined
-        if (next === "gone") return
-        if (next !== undefined) {
-          entry.timer = next
-          entry.failures = 0
-          if (next.dueAt.epochMilliseconds > horizon()) return
-          yield* untilDue(next)
-        } else if (Exit.isSuccess(exit)) {
-          // The row should be gone by now; when it is not, it comes up again after a pause.
-          return yield* Effect.sleep(lookAhead)
-        } else {
-          entry.failures++
-          const fault = exit.cause.reasons.some(
-            (reason) => reason._tag === "Fail" && Predicate.isTagged(reason.error, "Unavailable")
+        // A starting node has its buckets before it has all of its actors.
+        let pause = entry.failures < 50 ? 100 : 30_000
+        if (handler !== undefined) {
+          const exit = yield* permits.withPermits(1)(
+            Effect.suspend(() => {
+              entry.running = true
+              return Effect.exit(handle(timer, handler))
+            })
           )
-          // An overload or an outage passes, and many timers meet it at once.
-          yield* fault && entry.failures < 5
-            ? Effect.logDebug(`Timer ${addressOf(timer)} has to wait`)
-            : Effect.logWarning(`Timer ${addressOf(timer)} failed ${entry.failures} times`, exit.cause)
-          yield* Effect.sleep(Math.min(1000 * 2 ** entry.failures, backoffMax))
+          entry.running = false
+          const { next } = entry
+          entry.next = undefined
+          if (next !== undefined || Exit.isSuccess(exit)) failed.delete(addressOf(timer))
+          if (next === "gone") return
+          if (next !== undefined) {
+            entry.timer = next
+            entry.failures = 0
+            if (next.dueAt.epochMilliseconds > horizon()) return
+            yield* until(next.dueAt.epochMilliseconds)
+            continue
+          }
+          if (Exit.isSuccess(exit)) {
+            // The row should be gone by now; when it is not, it comes up again after a pause.
+            return yield* Effect.sleep(lookAhead)
+          }
+          pause = Math.min(2000 * 2 ** entry.failures, backoffMax)
+          yield* tellOf(timer, entry.failures + 1, exit.cause)
         }
+        entry.failures++
+        const at = clock.currentTimeMillisUnsafe() + pause
+        remember(timer, entry.failures, at)
+        // A sweep takes it up again: what fails for long takes no place from the others.
+        if (at > horizon()) return
+        yield* until(at)
       }
     }).pipe(
       Effect.ensuring(
@@ -157,22 +191,32 @@ export const make = Effect.fnUntraced(function* (options: TimersOptions) {
   /** The newest instant of a timer counts. One whose handler is at work is told afterwards. */
   const schedule = (timer: TimerRow, immediately: boolean): void => {
     const address = addressOf(timer)
+    const dueAt = timer.dueAt.epochMilliseconds
     const entry = scheduled.get(address)
     if (entry !== undefined) {
-      const same = entry.timer.dueAt.epochMilliseconds === timer.dueAt.epochMilliseconds
+      const same = entry.timer.dueAt.epochMilliseconds === dueAt
       if (entry.running) {
         if (!same) entry.next = timer
         return
       }
       if (same && !immediately) return
     }
-    const made: Entry = { timer, failures: 0, running: false, next: undefined, fiber: undefined }
+    const before = failed.get(address)
+    const failures = before?.dueAt === dueAt ? before.failures : 0
+    if (failures === 0) failed.delete(address)
+    const from = immediately ? 0 : Math.max(dueAt, failures === 0 ? 0 : before!.at)
+    if (from > horizon()) {
+      if (entry !== undefined) drop(address, entry)
+      return
+    }
+    const made: Entry = { timer, failures, running: false, next: undefined, fiber: undefined }
     scheduled.set(address, made)
     entry?.fiber?.interruptUnsafe()
-    made.fiber = fork(run(made, immediately))
+    made.fiber = fork(run(made, from))
   }
 
   const forget = (address: string): void => {
+    failed.delete(address)
     const entry = scheduled.get(address)
     if (entry === undefined) return
     if (entry.running) entry.next = "gone"
@@ -206,17 +250,17 @@ export const make = Effect.fnUntraced(function* (options: TimersOptions) {
       return Effect.logWarning("Timers cannot be read", error)
     })
 
+  /** What fails stays in front: the next sweep goes on where this one had to stop, until it is through and begins anew. */
+  let sweptTo: TimerRow | undefined
   const sweep = Effect.gen(function* () {
     const buckets = yield* placement.owned
     if (buckets.length === 0) return
     const before = DateTime.addDuration(yield* DateTime.now, lookAhead)
-    let after: TimerRow | undefined
-    // What is repeated stays in front: behind a page which is known already there may be others.
-    for (let pages = 0; pages < 2 * pagesMax && room(); pages++) {
-      const { current, page } = yield* read({ buckets, before, urgent: false, after, limit: options.page })
+    for (let pages = 0; pages < pagesMax && room(); pages++) {
+      const { current, page } = yield* read({ buckets, before, urgent: false, after: sweptTo, limit: options.page })
       for (const timer of current) schedule(timer, false)
-      if (page.length < options.page) break
-      after = page.at(-1)
+      sweptTo = page.length < options.page ? undefined : page.at(-1)
+      if (sweptTo === undefined) break
     }
     yield* readable
   })
@@ -254,6 +298,7 @@ export const make = Effect.fnUntraced(function* (options: TimersOptions) {
   placement.onLost((buckets) =>
     Effect.sync(() => {
       for (const [address, entry] of scheduled) if (buckets.has(entry.timer.bucket)) drop(address, entry)
+      for (const [address, { bucket }] of failed) if (buckets.has(bucket)) failed.delete(address)
     })
   )
   // Near ones need no sweep: they are seen as they are committed.
