@@ -357,7 +357,8 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
             ? Result.succeed(current.state)
             : Result.fail(codecsOf(definition).decodeRefusal(remembered.refusal))
         }
-        if (!cell.keysComplete && cell.newKeys?.has(key) !== true) throw new Again(`key ${key} is not looked up`, { cell, key })
+        if (!cell.keysComplete && cell.newKeys?.has(key) !== true)
+          throw new Again(`key ${key} is not looked up`, { cell, key })
         const context: DecisionContext = { id: cell.id, now, counters: (of) => byKey.get(of) ?? [] }
         const decision = definition.decide(current.state, command, context) as Result.Result<
           ReadonlyArray<Tagged>,
@@ -590,10 +591,19 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
     return decided!.again
   })
 
+  /** Refuses those which have been tried, or have waited, for long enough. */
+  const withoutExpired = (batch: ReadonlyArray<Unit>) =>
+    Effect.map(DateTime.now, ({ epochMilliseconds }) => {
+      refuse(batch.filter(({ since }) => epochMilliseconds - since > Duration.toMillis(options.retryFor)))
+      return batch.filter((unit) => open.has(unit))
+    })
+
   /** Flushes a batch until each of its units has an answer. */
   const flush: (batch: ReadonlyArray<Unit>) => Effect.Effect<void> = Effect.fnUntraced(function* (batch) {
     let attempt = 0
     let missing: ReadonlyArray<NonNullable<Again["missing"]>> = []
+    // Each try may take its time: those behind must not wait for as many of them as there are batches.
+    if (away) batch = yield* withoutExpired(batch)
     while (batch.length > 0) {
       const lookedUp = Effect.forEach(missing, ({ cell, key }) => lookUp(cell, key), { discard: true })
       const written = yield* Effect.exit(missing.length === 0 ? write(batch) : Effect.andThen(lookedUp, write(batch)))
@@ -637,9 +647,7 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
           away = true
           yield* Effect.logWarning("The database does not answer", written.cause)
         }
-        const now = (yield* DateTime.now).epochMilliseconds
-        refuse(batch.filter(({ since }) => now - since > Duration.toMillis(options.retryFor)))
-        batch = batch.filter((unit) => open.has(unit))
+        batch = yield* withoutExpired(batch)
         if (batch.length > 0) yield* Effect.sleep(Math.min(25 * 2 ** attempt, 500))
       }
       attempt++

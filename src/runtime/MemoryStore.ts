@@ -249,14 +249,15 @@ export const make = Effect.fnUntraced(function* (options: MemoryStoreOptions) {
           .filter((timer) => after === undefined || byInstant(timer, after) > 0)
           .slice(0, limit)
       ),
-    notices: ({ after, buckets, limit }) =>
+    notices: ({ after, buckets, limit, parked }) =>
       reachable(() => {
-        const all = rowsOf("runtime.notices").map(noticeRowOf).sort(bySource)
-        return all
+        const setAside = rowsOf("runtime.notices").filter(isParked).map(noticeRowOf)
+        return rowsOf("runtime.notices")
+          .filter((row) => isParked(row) === parked)
+          .map(noticeRowOf)
+          .sort(bySource)
           .filter((notice) => buckets.includes(notice.bucket) && (after === undefined || bySource(notice, after) > 0))
-          .filter(
-            (notice) => !all.some((other) => other.parked && sameWay(other, notice) && bySource(other, notice) < 0)
-          )
+          .filter((notice) => !setAside.some((other) => sameWay(other, notice) && bySource(other, notice) < 0))
           .slice(0, limit)
       }),
     noticeFailed: (notice, { dueAt, error, parked }) =>
@@ -357,9 +358,10 @@ const noticeRowOf = (row: Row): NoticeRow => ({
   receiverId: String(row["receiver_id"]),
   message: row["message"],
   attempts: Number(row["attempts"]),
-  dueAt: instantOf(row["due_at"]),
-  parked: row["parked_at"] !== null
+  dueAt: instantOf(row["due_at"])
 })
+
+const isParked = (row: Row): boolean => row["parked_at"] !== null
 
 const bySource = (left: NoticeRow, right: NoticeRow): number =>
   compare(left.sourceId, right.sourceId) ||

@@ -86,6 +86,8 @@ export const make = Effect.fnUntraced(function* (options: NoticesOptions) {
   const journal = yield* Journal
   const placement = yield* Placement
   const residentMax = options.residentMax ?? 20_000
+  /** Ways in memory which end at a parked notice. */
+  const blockedMax = Math.ceil(residentMax / 4)
   const ways = new Map<string, Way>()
   /** Keys of notices in memory. */
   const known = new Set<string>()
@@ -202,36 +204,34 @@ export const make = Effect.fnUntraced(function* (options: NoticesOptions) {
     }
   })
 
-  /** Reads what is pending; gives whether all of it is in memory now. */
+  /** Reads what is pending; gives when it is to be read again. */
   const read = Effect.gen(function* () {
     const buckets = yield* placement.owned
-    if (buckets.length === 0) return true
+    if (buckets.length === 0) return options.sweepInterval
     const found: NonNullable<typeof reading> = { committed: [], parked: new Set(), overflown: false }
     reading = found
-    const stillBlocked = new Map<string, number>()
+    const parkedNow = yield* store.notices({ buckets, parked: true, limit: blockedMax })
+    const stillBlocked = new Set(parkedNow.map(wayOf))
     let after: NoticeRow | undefined
     let complete = false
-    while (known.size + stillBlocked.size < residentMax) {
-      const page: ReadonlyArray<NoticeRow> = yield* store.notices({ buckets, after, limit: pageSize })
-      for (const notice of page) {
-        const way = wayOf(notice)
-        if (notice.parked) stillBlocked.set(way, notice.bucket)
-        else if (!found.parked.has(way)) enqueue(notice)
-      }
+    while (!complete && known.size < residentMax) {
+      const page: ReadonlyArray<NoticeRow> = yield* store.notices({ buckets, parked: false, after, limit: pageSize })
+      for (const notice of page) if (!found.parked.has(wayOf(notice))) enqueue(notice)
       complete = page.length < pageSize
-      if (complete) break
       after = page.at(-1)
     }
-    if (found.overflown) {
-      complete = false
-      current.clear()
-    }
-    if (complete) {
+    if (complete)
       for (const way of blocked.keys()) if (!stillBlocked.has(way) && !found.parked.has(way)) blocked.delete(way)
-      for (const bucket of buckets) if (placement.isLocal(bucket)) current.add(bucket)
+    for (const notice of parkedNow) blocked.set(wayOf(notice), notice.bucket)
+    // When not all ways which end at a parked one are known, then only the rows tell what may go on.
+    if (found.overflown || blocked.size >= blockedMax) {
+      current.clear()
+      blocked.clear()
+      return Duration.min(Duration.seconds(1), options.sweepInterval)
     }
-    for (const [way, bucket] of stillBlocked) blocked.set(way, bucket)
-    return complete
+    if (!complete) return rereadAfter
+    for (const bucket of buckets) if (placement.isLocal(bucket)) current.add(bucket)
+    return options.sweepInterval
   }).pipe(
     Effect.ensuring(
       Effect.sync(() => {
@@ -262,21 +262,17 @@ export const make = Effect.fnUntraced(function* (options: NoticesOptions) {
   )
 
   yield* read.pipe(
-    Effect.flatMap((complete) => {
-      if (!away) return Effect.succeed(complete)
+    Effect.flatMap((next) => {
+      if (!away) return Effect.succeed(next)
       away = false
-      return Effect.as(Effect.logInfo("Pending notices can be read again"), complete)
+      return Effect.as(Effect.logInfo("Pending notices can be read again"), next)
     }),
     Effect.catchCause((cause) => {
-      if (away) return Effect.succeed(false)
+      if (away) return Effect.succeed(rereadAfter)
       away = true
-      return Effect.as(Effect.logWarning("Pending notices cannot be read", cause), false)
+      return Effect.as(Effect.logWarning("Pending notices cannot be read", cause), rereadAfter)
     }),
-    Effect.flatMap((complete) =>
-      complete
-        ? Effect.timeoutOption(Queue.take(wakeUps), options.sweepInterval)
-        : Effect.sleep(Duration.min(rereadAfter, options.sweepInterval))
-    ),
+    Effect.flatMap((next) => Effect.timeoutOption(Queue.take(wakeUps), next)),
     Effect.forever,
     Effect.forkScoped
   )
@@ -346,6 +342,5 @@ const fromRow = (row: Row): NoticeRow => ({
   receiverId: String(row["receiver_id"]),
   message: JSON.parse(toJson(row["message"])),
   attempts: 0,
-  dueAt: DateTime.toUtc(DateTime.makeUnsafe(String(row["due_at"]))),
-  parked: false
+  dueAt: DateTime.toUtc(DateTime.makeUnsafe(String(row["due_at"])))
 })

@@ -120,6 +120,7 @@ export const make = Effect.fnUntraced(function* (options: PostgresStoreOptions) 
   const lane = yield* makeLane(options)
   const scope = yield* Effect.scope
   const cache = new Map<string, string>()
+  const alone = Semaphore.makeUnsafe(1)
 
   const run = (connection: PgConnection.PgConnection, text: string, parameters: ReadonlyArray<unknown> = []) =>
     Effect.andThen(Metric.update(statements, 1), connection.query(text, parameters))
@@ -162,6 +163,10 @@ export const make = Effect.fnUntraced(function* (options: PostgresStoreOptions) 
     )
 
   const transact: Store["Service"]["transact"] = (keys, body) =>
+    // What is sent on one connection for two transactions would be mixed.
+    alone.withPermits(1)(transactAlone(keys, body))
+
+  const transactAlone: Store["Service"]["transact"] = (keys, body) =>
     Effect.gen(function* () {
       const held = yield* lane.acquire.pipe(Effect.mapError(lost))
       const exit = yield* within(write(held.connection, keys, body))
@@ -258,9 +263,9 @@ export const make = Effect.fnUntraced(function* (options: PostgresStoreOptions) 
           ...(after === undefined ? [] : [DateTime.formatIso(after.dueAt), after.actorId, after.actorType, after.name])
         ]
       ).pipe(Effect.map((rows) => rows.map(timerRowOf))),
-    notices: ({ after, buckets, limit }) =>
+    notices: ({ after, buckets, limit, parked }) =>
       query(
-        `select bucket, source_type, source_id, seq, ordinal, receiver_type, receiver_id, message, attempts, due_at, parked_at is not null as parked from runtime.notices n where bucket = any($1::int[]) ${after === undefined ? "" : "and (source_id, source_type, seq, ordinal) > ($3, $4, $5, $6)"} and not exists (select 1 from runtime.notices p where p.source_id = n.source_id and p.source_type = n.source_type and p.receiver_type = n.receiver_type and p.receiver_id = n.receiver_id and p.parked_at is not null and (p.seq, p.ordinal) < (n.seq, n.ordinal)) order by source_id, source_type, seq, ordinal limit $2`,
+        `select bucket, source_type, source_id, seq, ordinal, receiver_type, receiver_id, message, attempts, due_at from runtime.notices n where bucket = any($1::int[]) and parked_at is ${parked ? "not " : ""}null ${after === undefined ? "" : "and (source_id, source_type, seq, ordinal) > ($3, $4, $5, $6)"} and not exists (select 1 from runtime.notices p where p.source_id = n.source_id and p.source_type = n.source_type and p.receiver_type = n.receiver_type and p.receiver_id = n.receiver_id and p.parked_at is not null and (p.seq, p.ordinal) < (n.seq, n.ordinal)) order by source_id, source_type, seq, ordinal limit $2`,
         [buckets, limit, ...(after === undefined ? [] : [after.sourceId, after.sourceType, after.seq, after.ordinal])]
       ).pipe(Effect.map((rows) => rows.map(noticeRowOf))),
     noticeFailed: (notice, outcome) =>
@@ -325,6 +330,5 @@ const noticeRowOf = (row: Row): NoticeRow => ({
   receiverId: String(row["receiver_id"]),
   message: row["message"],
   attempts: Number(row["attempts"]),
-  dueAt: instantOf(row["due_at"]),
-  parked: row["parked"] === true
+  dueAt: instantOf(row["due_at"])
 })

@@ -69,8 +69,6 @@ export interface NoticeRow {
   readonly attempts: number
   /** Not to be tried again before. */
   readonly dueAt: DateTime.Utc
-  /** Set aside for an operator. */
-  readonly parked: boolean
 }
 
 export interface HistoryRow {
@@ -120,11 +118,12 @@ export class Store extends Context.Service<
       readonly limit: number
     }) => Effect.Effect<ReadonlyArray<TimerRow>, Lost>
     /**
-     * Notices of the buckets which are not acknowledged, by source and in its order. Behind a parked one, those from the same source to
-     * the same receiver are left out.
+     * Notices of the buckets which are not acknowledged, by source and in its order; the parked ones, or the others. Those behind a parked
+     * one, from the same source to the same receiver, are left out.
      */
     readonly notices: (options: {
       readonly buckets: ReadonlyArray<number>
+      readonly parked: boolean
       /** The last one of the page before. */
       readonly after?: NoticeRow | undefined
       readonly limit: number

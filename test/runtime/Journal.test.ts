@@ -5,7 +5,7 @@ import { Unavailable } from "../../src/domain/Refusals.ts"
 import { fingerprintOf } from "../../src/runtime/Journal.ts"
 import { Lost } from "../../src/runtime/Store.ts"
 import { onMemory } from "./Backends.ts"
-import { balanceOf, cellOf, deposit, quiet, scenarios, send, startJournal } from "./JournalScenarios.ts"
+import { balanceOf, cellOf, deposit, quiet, range, scenarios, send, startJournal } from "./JournalScenarios.ts"
 
 describe("given a journal in memory", () => {
   scenarios((name, body) => it.live(name, () => quiet(Effect.flatMap(onMemory, body))))
@@ -26,6 +26,27 @@ describe("given a database that is away", () => {
       assert.instanceOf(yield* Effect.flip(cellOf(journal, "other")), Unavailable)
       yield* backend.setAway(false)
       assert.strictEqual(balanceOf(yield* send(journal, "a", "k", deposit(5n))), 5n)
+    }).pipe(quiet)
+  )
+})
+
+describe("given a database that takes its time to fail", () => {
+  it.effect("when many wait, then none waits for much longer than it is tried", () =>
+    Effect.gen(function* () {
+      const store = yield* (yield* onMemory).open
+      const journal = yield* startJournal(
+        { ...store, transact: () => Effect.andThen(Effect.sleep("5 seconds"), new Lost({ detail: "no answer" })) },
+        { retryFor: Duration.seconds(10), batchMax: 10 }
+      )
+      const waiting = yield* Effect.forEach(range(300), (index) =>
+        Effect.forkChild(Effect.flip(send(journal, `a${index}`, "k", deposit(1n))))
+      )
+      for (let turns = 0; turns < 100; turns++) yield* Effect.yieldNow
+      yield* TestClock.adjust("16 seconds")
+      for (const fiber of waiting) {
+        assert.isDefined(fiber.pollUnsafe())
+        assert.instanceOf(yield* Fiber.join(fiber), Unavailable)
+      }
     }).pipe(quiet)
   )
 })

@@ -333,6 +333,36 @@ describe("given facts for others", () => {
   )
 })
 
+describe("given many ways which end at a parked notice", () => {
+  it.effect(
+    "when there are more than fit into memory, then the others are still served, in order, within a second",
+    () =>
+      Effect.gen(function* () {
+        const backend = yield* onMemory
+        const store = yield* backend.open
+        // Five of them fit.
+        const one = yield* startAlone(store, { notices: { residentMax: 20 } })
+        yield* TestClock.adjust("100 millis")
+        for (const index of range(12)) yield* tell(one, `a${index}`, 5_000_000n, "w")
+        yield* TestClock.adjust("20 seconds")
+        for (const node of [one, yield* startAlone(store, { notices: { residentMax: 20 } })]) {
+          yield* TestClock.adjust("1 seconds")
+          for (const index of range(12)) yield* tell(node, `a${index}`, node === one ? 1n : 2n, "w", "v")
+          yield* tell(node, "good", node === one ? 1n : 2n, "w")
+          yield* TestClock.adjust("1500 millis")
+          if (node === one) yield* node.stop
+        }
+        assert.deepStrictEqual(yield* heard(backend, "w"), ["good 1", "good 2"])
+        const v = yield* heard(backend, "v")
+        assert.strictEqual(v.length, 24)
+        assert.deepStrictEqual(
+          v.filter((entry) => entry.startsWith("a7 ")),
+          ["a7 1", "a7 2"]
+        )
+      }).pipe(quiet)
+  )
+})
+
 describe("given two nodes with half of the buckets each", () => {
   it.effect("when the receiver lives on the other one, then it hears all in order, also while buckets move", () =>
     Effect.gen(function* () {
