@@ -260,11 +260,13 @@ const findBooks = Effect.fnUntraced(function* (directory: string, urls: Readonly
 /** At a terminal the line changes in place; elsewhere there is a new one every few seconds. */
 const progressTo = (out: NodeJS.WriteStream): ((line: string) => Effect.Effect<void>) => {
   let last = -Infinity
+  let said = ""
   return (line) =>
     Effect.flatMap(Clock.currentTimeMillis, (now) => {
       if (out.isTTY) return Effect.sync(() => void out.write(`\r\u001b[2K${line}`))
-      if (now - last < 5000) return Effect.void
+      if (line === said || now - last < 5000) return Effect.void
       last = now
+      said = line
       return Console.log(line)
     })
 }

@@ -53,7 +53,7 @@ interface Group {
 const pays: ReadonlyArray<Habit> = [{ _tag: "Pays" }]
 const good = ["pm_card_visa", "pm_card_visa_debit", "pm_card_mastercard", "pm_card_amex"]
 
-/** Out of 1000. */
+/** Shares are out of 1000, together with those in trouble, whose share is the caller's to say. */
 const groups: ReadonlyArray<Group> = [
   { kind: "plain", share: 720, habits: pays, cards: good },
   {
@@ -99,18 +99,17 @@ const groups: ReadonlyArray<Group> = [
   },
   {
     kind: "in trouble",
-    share: 30,
+    share: 0,
     habits: pays,
-    // Those which take longest come first.
+    // Those which take longest come first, and those which fail often are not neighbours.
     cards: [
       "pm_sandbox_capture_503_always",
       "pm_sandbox_slow_capture_20s",
-      "pm_sandbox_authorize_503_twice",
-      "pm_sandbox_capture_503_twice",
-      "pm_sandbox_authorize_lost_answer",
       "pm_sandbox_capture_declined",
+      "pm_sandbox_authorize_lost_answer",
       "pm_sandbox_capture_lost_answer",
-      "pm_sandbox_authorize_500_but_done"
+      "pm_sandbox_authorize_500_but_done",
+      "pm_sandbox_capture_503_twice"
     ]
   }
 ]
@@ -133,17 +132,25 @@ export interface DrawOptions {
   readonly count: number
   readonly seed: number
   readonly shelves: ReadonlyArray<Shelf>
-  /** Buyers in trouble at the most: further ones have ordinary cards. */
+  /** Buyers in trouble, out of 1000. */
+  readonly troubledShare: number
+  /** So many at the most: further ones have ordinary cards. */
   readonly troubledMax: number
 }
 
 /** The buyers of a run; the same options give the same ones. */
-export const draw = ({ count, seed, shelves, troubledMax }: DrawOptions): Effect.Effect<ReadonlyArray<Buyer>> =>
+export const draw = ({
+  count,
+  seed,
+  shelves,
+  troubledMax,
+  troubledShare
+}: DrawOptions): Effect.Effect<ReadonlyArray<Buyer>> =>
   Effect.gen(function* () {
     const buyers: Array<Buyer> = []
     let troubled = 0
     for (let index = 0; index < count; index++) {
-      const group = yield* weighted(groups, ({ share }) => share)
+      const group = yield* weighted(groups, ({ kind, share }) => (kind === "in trouble" ? troubledShare : share))
       const inTrouble = group.kind === "in trouble" && troubled < troubledMax
       // Each of the troubles comes up before one comes up twice.
       const card = inTrouble ? group.cards[troubled++ % group.cards.length] : undefined

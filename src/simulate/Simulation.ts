@@ -34,10 +34,11 @@ export interface Simulated {
 
 export const simulate = Effect.fn("simulate")(function* (options: SimulationOptions): Effect.fn.Return<Simulated> {
   const { concurrency, orders, progress, seed, shelves, storm, surroundings } = options
-  const buyers = yield* draw({ count: orders, seed, shelves, troubledMax: storm ? orders : troubledMax })
+  const trouble = storm ? { troubledShare: 150, troubledMax: orders } : { troubledShare: 30, troubledMax: 7 }
+  const buyers = yield* draw({ count: orders, seed, shelves, ...trouble })
   const visits: Array<Visit> = []
   const start = yield* Clock.currentTimeMillis
-  let ordinaryEnd = start
+  let ordinaryEnd: number | undefined
   const shop = (buyer: Buyer) =>
     Effect.map(visit(surroundings, buyer), (made) => {
       visits.push(made)
@@ -62,17 +63,17 @@ export const simulate = Effect.fn("simulate")(function* (options: SimulationOpti
     { concurrency: "unbounded", discard: true }
   )
   const told = Clock.currentTimeMillis.pipe(
-    Effect.flatMap((now) => progress(progressLine(visits, orders, (now - start) / 1000))),
+    Effect.flatMap((now) => progress(progressLine(visits, orders, ((ordinaryEnd ?? now) - start) / 1000))),
     Effect.repeat(Schedule.spaced("250 millis"))
   )
   yield* Effect.all([ordinary, troubled], { concurrency: 2 }).pipe(Effect.raceFirst(Effect.andThen(told, Effect.never)))
-  yield* progress(progressLine(visits, orders, (ordinaryEnd - start) / 1000))
+  const seconds = ((ordinaryEnd ?? start) - start) / 1000
+  yield* progress(progressLine(visits, orders, seconds))
   const settled = yield* settle(options, visits)
-  return { run: { seed, visits: settled.visits, seconds: (ordinaryEnd - start) / 1000 }, checks: settled.checks }
+  return { run: { seed, visits: settled.visits, seconds }, checks: settled.checks }
 })
 
-/** Each trouble once, and far apart: five failures of the provider within ten seconds stop all payments for half a minute. */
-const troubledMax = 8
+/** Far apart: five failures of the provider within ten seconds stop all payments for half a minute. */
 const betweenTroubles = Duration.seconds(6)
 
 /** Captures are retried, and holds of unknown outcome dropped, behind the answers: looks until all is right, or time is up. */

@@ -17,7 +17,7 @@ export interface Checked {
 
 export const progressLine = (visits: ReadonlyArray<Visit>, total: number, seconds: number): string => {
   const count = (tag: Visit["outcome"]["_tag"]) => visits.filter(({ outcome }) => outcome._tag === tag).length
-  const rate = seconds === 0 ? 0 : visits.length / seconds
+  const rate = seconds === 0 ? 0 : visits.filter(({ buyer }) => buyer.kind !== "in trouble").length / seconds
   return (
     `${String(visits.length).padStart(String(total).length)} of ${total} buyers: ` +
     `${count("Confirmed")} confirmed, ${count("Rejected")} rejected, ${count("Cancelled")} cancelled, ` +

@@ -27,7 +27,12 @@ describe("the benchmark", () => {
         for (const found of [node!, floor!]) {
           assert.deepStrictEqual(found.refusals, {})
           assert.strictEqual(found.checkouts, concurrency === 1 ? 8 : 32)
-          for (const figure of [found.perSecond, found.milliseconds.p50, found.milliseconds.p99, found.perCheckout.walBytes]) {
+          for (const figure of [
+            found.perSecond,
+            found.milliseconds.p50,
+            found.milliseconds.p99,
+            found.perCheckout.walBytes
+          ]) {
             assert.isAbove(figure, 0)
           }
           if (process.platform === "linux") assert.isAbove(found.cpuSecondsPerThousand.server!, 0)
@@ -38,7 +43,13 @@ describe("the benchmark", () => {
         assert.isAtMost(node!.perCheckout.statements, 16)
       }
       assert.match(tableOf(result), /node/)
-      assert.sameMembers(Object.keys(JSON.parse(JSON.stringify(result))), ["machine", "options", "idle", "cells", "summary"])
+      assert.sameMembers(Object.keys(JSON.parse(JSON.stringify(result))), [
+        "machine",
+        "options",
+        "idle",
+        "cells",
+        "summary"
+      ])
     }, Effect.scoped),
     180_000
   )

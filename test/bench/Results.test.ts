@@ -17,7 +17,10 @@ const cell = (system: System, round: number, perSecond: number): Cell => ({
 describe("figures", () => {
   it("take the least number which a share does not exceed", () => {
     const sorted = Array.from({ length: 100 }, (_, index) => index + 1)
-    assert.deepStrictEqual([0.5, 0.95, 0.99, 1].map((share) => percentile(sorted, share)), [50, 95, 99, 100])
+    assert.deepStrictEqual(
+      [0.5, 0.95, 0.99, 1].map((share) => percentile(sorted, share)),
+      [50, 95, 99, 100]
+    )
     assert.strictEqual(percentile([], 0.5), 0)
     assert.strictEqual(percentile([7], 0.01), 7)
   })

@@ -62,15 +62,19 @@ describe("given no node", () => {
 
   it.live(
     "when the money went elsewhere than the ledger says, then that is told and the exit code is not zero",
-    Effect.fnUntraced(function* () {
-      const directory = yield* temporaryDirectory
-      const { url } = yield* Sandbox
-      const words = ["--orders", "6", "--concurrency", "4", "--sandbox", url, "--settle-within", "0"]
-      const { code, output } = yield* simulate(directory, ...words)
-      assert.match(output, /money +WRONG\./, output)
-      assert.match(output, /stock +right\./, output)
-      assert.strictEqual(code, 1)
-    }, Effect.scoped, Effect.provide(Sandbox.layer({ port: 0 }))),
+    Effect.fnUntraced(
+      function* () {
+        const directory = yield* temporaryDirectory
+        const { url } = yield* Sandbox
+        const words = ["--orders", "6", "--concurrency", "4", "--sandbox", url, "--settle-within", "0"]
+        const { code, output } = yield* simulate(directory, ...words)
+        assert.match(output, /money +WRONG\./, output)
+        assert.match(output, /stock +right\./, output)
+        assert.strictEqual(code, 1)
+      },
+      Effect.scoped,
+      Effect.provide(Sandbox.layer({ port: 0 }))
+    ),
     120_000
   )
 })

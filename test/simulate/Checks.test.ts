@@ -37,7 +37,8 @@ const captured: Charge = {
 const dropped: Charge = { ...captured, id: "pi_2", status: "canceled", captured: never, voided: once }
 
 describe("the check of money", () => {
-  const problems = (visits: ReadonlyArray<Visit>, charges: ReadonlyArray<Charge>) => checkMoney(visits, charges).problems
+  const problems = (visits: ReadonlyArray<Visit>, charges: ReadonlyArray<Charge>) =>
+    checkMoney(visits, charges).problems
 
   it("passes what was confirmed and captured once", () => {
     assert.deepStrictEqual(problems([confirmed], [dropped, captured]), [])
