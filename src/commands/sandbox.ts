@@ -72,6 +72,18 @@ Make it fail, and start anew:
   curl ${url}/sandbox/faults -d '{"fault":{"_tag":"Down","ms":5000}}'
   curl -X POST ${url}/sandbox/reset
 
+Webhooks, once --webhook-url is given: what was sent, send it again, send forged ones, make all of them late or double:
+
+  curl ${url}/sandbox/webhooks
+  curl ${url}/sandbox/webhooks/<evt_...>/resend -d '{"times":20}'
+  curl ${url}/sandbox/webhooks/<evt_...>/forge -d '{"kind":"wrong_secret"}'
+  curl ${url}/sandbox/webhooks -d '{"copies":2,"delayMs":1000,"reorderWithinMs":500,"forged":true}'
+
+A customer goes to their bank about a captured payment, and the bank decides:
+
+  curl ${url}/sandbox/disputes -d '{"payment_intent":"<pi_...>"}'
+  curl ${url}/sandbox/disputes/<du_...> -d '{"outcome":"lost"}'
+
 The card decides how a payment goes (also at ${url}/sandbox/tokens):
 
 ${testTokensAsMarkdown()}

@@ -12,7 +12,9 @@ export const Operation = Schema.Literals([
   "list",
   "search",
   "retrieve_refund",
-  "list_refunds"
+  "list_refunds",
+  "retrieve_dispute",
+  "list_disputes"
 ])
 export type Operation = typeof Operation.Type
 
@@ -27,6 +29,8 @@ export type Operation = typeof Operation.Type
  * - `Silence`: nobody answers, and the connection stays open until the caller gives up.
  * - `Refused`: a definite no, stored under the key.
  * - `Processing`: a confirmed intent stays `processing` for `ms`.
+ * - `Pending`: a refund stays `pending` for `ms`, then becomes what `as` says.
+ * - `Returned`: a refund succeeds, and comes back after `ms`: it has failed then.
  * - `Down`: the server is gone for `ms`: connections are refused. Counts from when it is injected.
  */
 export const Fault = Schema.TaggedUnion({
@@ -38,6 +42,8 @@ export const Fault = Schema.TaggedUnion({
   Silence: { done: Schema.Boolean },
   Refused: { code: Schema.String, message: Schema.String },
   Processing: { ms: Schema.Int },
+  Pending: { ms: Schema.Int, as: Schema.Literals(["succeeded", "failed"]) },
+  Returned: { ms: Schema.Int },
   Down: { ms: Schema.Int }
 })
 export type Fault = typeof Fault.Type

@@ -50,7 +50,10 @@ export interface Intent {
   readonly returnUrl: string | null
   readonly charge: Charge | null
   readonly received: number
+  /** Given back, or on its way: what fails for good is taken off again. */
   readonly refunded: number
+  /** Withdrawn by the customer's bank; absent while it never was. */
+  readonly disputed?: "open" | "won" | "lost"
   readonly lastError: PaymentError | null
   readonly canceledAt: number | null
   readonly cancellationReason: string | null
@@ -67,11 +70,35 @@ export interface Refund {
   readonly reason: string | null
   readonly metadata: Readonly<Record<string, string>>
   readonly createdAt: number
+  readonly status: "pending" | "succeeded" | "failed"
+  /** What it comes to later, by itself. */
+  readonly settles: { readonly at: number; readonly as: "succeeded" | "failed" } | null
+}
+
+export interface Dispute {
+  readonly id: string
+  readonly intentId: string
+  readonly chargeId: string
+  readonly amount: number
+  readonly currency: string
+  readonly reason: string
+  readonly status: "needs_response" | "won" | "lost"
+  readonly createdAt: number
 }
 
 /** What really happened to money, or to the promise of it: never a repeat, never a refusal. */
 export interface Movement {
-  readonly operation: "create" | "authorize" | "decline" | "capture" | "void" | "refund"
+  readonly operation:
+    | "create"
+    | "authorize"
+    | "decline"
+    | "capture"
+    | "void"
+    | "refund"
+    /** A refund that had gone out came back: the customer's bank did not take it. */
+    | "refund_returned"
+    | "chargeback"
+    | "chargeback_returned"
   readonly amount: number
 }
 
@@ -85,6 +112,13 @@ export type EventName =
   | "payment_intent.payment_failed"
   | "payment_intent.canceled"
   | "refund.created"
+  | "refund.updated"
+  | "refund.failed"
+  | "charge.refunded"
+  | "charge.dispute.created"
+  | "charge.dispute.funds_withdrawn"
+  | "charge.dispute.funds_reinstated"
+  | "charge.dispute.closed"
 
 /** An error as the provider words it. */
 export interface ProviderError {
@@ -244,11 +278,17 @@ export const cancel = (before: Intent, reason: string | null, now: number): Deci
   )
 }
 
-/** Gives `amount` back, all that is left unless told otherwise. */
-export const refund = (before: Intent, amount: number | undefined): Decision => {
+/** Gives `amount` back, all that is left unless told otherwise. A pending one has moved nothing yet, but counts against what is left. */
+export const refund = (before: Intent, amount: number | undefined, pending: boolean): Decision => {
   if (before.status !== "succeeded" || before.charge === null) {
     return refused(before, {
       message: `This PaymentIntent (${before.terms.id}) does not have a successful charge to refund.`
+    })
+  }
+  if (before.disputed === "open" || before.disputed === "lost") {
+    return refused(before, {
+      code: "charge_disputed",
+      message: `Charge ${before.charge.id} has been charged back; cannot issue a refund.`
     })
   }
   const left = before.received - before.refunded
@@ -267,9 +307,55 @@ export const refund = (before: Intent, amount: number | undefined): Decision => 
   }
   return changed(
     { ...before, refunded: before.refunded + given },
-    [{ operation: "refund", amount: given }],
-    ["refund.created"]
+    pending ? [] : [{ operation: "refund", amount: given }],
+    ["refund.created", "charge.refunded"]
   )
+}
+
+/** What becomes of a refund whose time has come; undefined if that is not now. */
+export const settleRefund = (
+  intent: Intent,
+  before: Refund,
+  now: number
+): (Decision & { readonly refund: Refund }) | undefined => {
+  if (before.settles === null || now < before.settles.at) return undefined
+  const { amount } = before
+  const settled: Refund = { ...before, status: before.settles.as, settles: null }
+  if (settled.status === "succeeded") {
+    return { ...changed(intent, [{ operation: "refund", amount }], ["refund.updated"]), refund: settled }
+  }
+  return {
+    ...changed(
+      { ...intent, refunded: intent.refunded - amount },
+      before.status === "succeeded" ? [{ operation: "refund_returned", amount }] : [],
+      ["refund.failed", "refund.updated"]
+    ),
+    refund: settled
+  }
+}
+
+/** The customer's bank takes the money back while it looks into it. */
+export const dispute = (before: Intent, amount: number): Decision => {
+  if (before.status !== "succeeded" || before.disputed !== undefined || amount > before.received - before.refunded) {
+    return refused(before, { message: `Nothing of ${before.terms.id} can be disputed.` })
+  }
+  return changed(
+    { ...before, disputed: "open" },
+    [{ operation: "chargeback", amount }],
+    ["charge.dispute.created", "charge.dispute.funds_withdrawn"]
+  )
+}
+
+/** The bank has decided: won is for the shop, which has its money back then. */
+export const closeDispute = (before: Intent, amount: number, outcome: "won" | "lost"): Decision => {
+  if (before.disputed !== "open") return refused(before, { message: "This dispute is closed." })
+  return outcome === "won"
+    ? changed(
+        { ...before, disputed: "won" },
+        [{ operation: "chargeback_returned", amount }],
+        ["charge.dispute.funds_reinstated", "charge.dispute.closed"]
+      )
+    : changed({ ...before, disputed: "lost" }, [], ["charge.dispute.closed"])
 }
 
 /** What time alone has done by `now`: work in progress ends, and a hold which nobody captured lapses. Undefined if nothing. */

@@ -21,7 +21,11 @@ export interface LedgerEntry {
   readonly authorized: Tally
   readonly captured: Tally
   readonly voided: Tally
+  /** Refunds which went out, also those which came back. */
   readonly refunded: Tally
+  readonly refundsReturned: Tally
+  readonly chargedBack: Tally
+  readonly chargebacksReturned: Tally
   /** All that happened, in order, with the idempotency key it was asked with; null for what time or the customer did. */
   readonly movements: ReadonlyArray<Movement & { readonly key: string | null; readonly at: number }>
   /** Requests which arrived since the start: repeats, refusals and lost ones too. */
@@ -32,7 +36,7 @@ export interface LedgerTotals {
   readonly intents: number
   readonly calls: Partial<Record<Operation, number>>
   /** By currency. */
-  readonly money: Readonly<Record<string, Record<"authorized" | "captured" | "voided" | "refunded", Tally>>>
+  readonly money: Readonly<Record<string, Readonly<Record<keyof typeof sumsOf, Tally>>>>
   /** Checkouts which paid twice, at most a hundred: those with two captured intents. */
   readonly chargedTwice: ReadonlyArray<string>
   /** Checkouts with more than one hold that still stands, or a hold beside a capture; at most a hundred. */
@@ -146,24 +150,23 @@ const entryOf = (account: Account): LedgerEntry => ({
   metadata: account.intent.terms.metadata,
   createdAt: account.intent.terms.createdAt,
   created: tally(account, "create"),
-  authorized: tally(account, "authorize"),
-  captured: tally(account, "capture"),
-  voided: tally(account, "void"),
-  refunded: tally(account, "refund"),
+  authorized: tally(account, sumsOf.authorized),
+  captured: tally(account, sumsOf.captured),
+  voided: tally(account, sumsOf.voided),
+  refunded: tally(account, sumsOf.refunded),
+  refundsReturned: tally(account, sumsOf.refundsReturned),
+  chargedBack: tally(account, sumsOf.chargedBack),
+  chargebacksReturned: tally(account, sumsOf.chargebacksReturned),
   movements: account.movements,
   calls: account.calls
 })
 
 const totalsOf = (accounts: ReadonlyArray<Account>, calls: Partial<Record<Operation, number>>): LedgerTotals => {
-  const money: Record<string, Record<"authorized" | "captured" | "voided" | "refunded", Tally>> = {}
+  const money: Record<string, Record<keyof typeof sumsOf, Tally>> = {}
   const charges = new Map<string, { captured: number; held: number }>()
   for (const account of accounts) {
-    const { currency } = account.intent.terms
-    const sums = (money[currency] ??= { authorized: none, captured: none, voided: none, refunded: none })
-    sums.authorized = sum(sums.authorized, tally(account, "authorize"))
-    sums.captured = sum(sums.captured, tally(account, "capture"))
-    sums.voided = sum(sums.voided, tally(account, "void"))
-    sums.refunded = sum(sums.refunded, tally(account, "refund"))
+    const sums = (money[account.intent.terms.currency] ??= { ...noSums })
+    for (const [name, operation] of sumNames) sums[name] = sum(sums[name], tally(account, operation))
     const checkout = checkoutOf(account)
     if (checkout === null) continue
     const { status } = account.intent
@@ -188,6 +191,29 @@ const totalsOf = (accounts: ReadonlyArray<Account>, calls: Partial<Record<Operat
 }
 
 const none: Tally = { times: 0, amount: 0 }
+
+const sumsOf = {
+  authorized: "authorize",
+  captured: "capture",
+  voided: "void",
+  refunded: "refund",
+  refundsReturned: "refund_returned",
+  chargedBack: "chargeback",
+  chargebacksReturned: "chargeback_returned"
+} as const satisfies Record<string, Movement["operation"]>
+
+// oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the keys of what is written above
+const sumNames = Object.entries(sumsOf) as ReadonlyArray<readonly [keyof typeof sumsOf, Movement["operation"]]>
+
+const noSums: Readonly<Record<keyof typeof sumsOf, Tally>> = {
+  authorized: none,
+  captured: none,
+  voided: none,
+  refunded: none,
+  refundsReturned: none,
+  chargedBack: none,
+  chargebacksReturned: none
+}
 
 const sum = (left: Tally, right: Tally): Tally => ({
   times: left.times + right.times,

@@ -14,7 +14,7 @@ import { listOf, textOf, textsOf } from "./FormBody.ts"
 import type { Params } from "./FormBody.ts"
 import { fingerprintOf, makeIdempotencyKeys } from "./IdempotencyKeys.ts"
 import * as IntentRules from "./IntentRules.ts"
-import type { Decision, EventName, Intent, Movement, ProviderError, Refund } from "./IntentRules.ts"
+import type { Decision, Dispute, EventName, Intent, Movement, ProviderError, Refund } from "./IntentRules.ts"
 import { makeLedger } from "./Ledger.ts"
 import type { Account, Ledger } from "./Ledger.ts"
 import * as Errors from "./ProviderErrors.ts"
@@ -68,13 +68,15 @@ export interface Change {
   readonly intent: Intent | undefined
   readonly movements: ReadonlyArray<Movement>
   readonly refund: Refund | undefined
+  readonly dispute?: Dispute
   readonly stored: { readonly key: string; readonly fingerprint: number; readonly answer: Answer } | undefined
   /** The webhooks which tell of it. */
   readonly events: ReadonlyArray<EventName>
 }
 
 export interface ProviderObserver {
-  readonly changed?: (change: Change) => void
+  /** `token`: the card which the intent was last tried with. */
+  readonly changed?: (change: Change, token: string | undefined) => void
   readonly reset?: () => void
   /** Goes down, for so many milliseconds. */
   readonly down?: (milliseconds: number) => void
@@ -92,6 +94,13 @@ export class PaymentProvider extends Context.Service<
       id: string,
       passed: boolean
     ) => { readonly intent: Intent; readonly accepted: boolean } | undefined
+    /** The customer goes to their bank about a captured payment, for all of it unless told otherwise. Undefined when there is nothing to dispute. */
+    readonly dispute: (
+      intentId: string,
+      options?: { readonly amount?: number; readonly reason?: string }
+    ) => Dispute | undefined
+    /** The bank has decided, for the shop or against it. Undefined when there is no such dispute, or not any more. */
+    readonly closeDispute: (id: string, outcome: "won" | "lost") => Dispute | undefined
     /** Forgets everything. */
     readonly reset: () => void
     /** Takes over what another provider recorded. Its changes are not recorded or told again. */
@@ -133,6 +142,8 @@ type Outcome =
       readonly _tag: "Performed"
       readonly answer: Answer
       readonly change: Pick<Change, "intent" | "movements" | "refund" | "events">
+      /** What the card has happen next. */
+      readonly afterwards?: () => void
     }
 
 const makeProvider = (time: {
@@ -143,6 +154,7 @@ const makeProvider = (time: {
   const faults = makeFaultBook()
   const keys = makeIdempotencyKeys<Answer>()
   const refunds = new Map<string, Refund>()
+  const disputes = new Map<string, Dispute>()
   /** Intents with a write under way, and the writes which wait for it. */
   const locks = new Map<string, Array<() => void>>()
   const observers: Array<ProviderObserver> = []
@@ -235,6 +247,7 @@ const makeProvider = (time: {
       if (outcome._tag === "Invalid") return giveUp(refuse(outcome.error))
       const answer = fault?._tag === "ServerError" ? errorAnswer(Errors.serverError) : outcome.answer
       apply({ at, ...outcome.change, stored: key === undefined ? undefined : { key, fingerprint, answer } })
+      outcome.afterwards?.()
       finish({ _tag: "Answered", answer })
     }
     inTurn(route.id ?? textOf(params["payment_intent"]), fault?._tag === "Delay" ? fault.ms : 0, {
@@ -301,14 +314,14 @@ const makeProvider = (time: {
       case "capture":
         return Result.match(wholeNumber(params, "amount_to_capture"), {
           onFailure: (error): Outcome => ({ _tag: "Invalid", error }),
-          onSuccess: (amount) => decided(IntentRules.capture(intent, amount), params)
+          onSuccess: (amount) => captured(IntentRules.capture(intent, amount), params)
         })
       case "cancel":
         return decided(IntentRules.cancel(intent, textOf(params["cancellation_reason"]) ?? null, at), params)
       case "refund":
         return Result.match(wholeNumber(params, "amount"), {
           onFailure: (error): Outcome => ({ _tag: "Invalid", error }),
-          onSuccess: (amount) => refund(intent, amount, params, at)
+          onSuccess: (amount) => refund(intent, amount, params, fault, at)
         })
       default:
         return { _tag: "Invalid", error: Errors.unknownUrl("POST", route.operation) }
@@ -337,19 +350,40 @@ const makeProvider = (time: {
     processingFor: fault?._tag === "Processing" ? fault.ms : undefined
   })
 
-  const refund = (intent: Intent, amount: number | undefined, params: Params, at: number): Outcome => {
-    const decision = IntentRules.refund(intent, amount)
-    const given = decision.movements[0]
-    if (given === undefined) return decided(decision, params)
+  const captured = (decision: Decision, params: Params): Outcome => {
+    const outcome = decided(decision, params)
+    const { terms, paymentMethod } = decision.intent
+    const reason = findTestToken(paymentMethod ?? "")?.dispute
+    return reason === undefined || decision.error !== undefined || outcome._tag === "Invalid"
+      ? outcome
+      : { ...outcome, afterwards: () => void openDispute(terms.id, { reason }) }
+  }
+
+  const refund = (
+    intent: Intent,
+    amount: number | undefined,
+    params: Params,
+    fault: Fault | undefined,
+    at: number
+  ): Outcome => {
+    const pending = fault?._tag === "Pending"
+    const decision = IntentRules.refund(intent, amount, pending)
+    if (decision.error !== undefined) return decided(decision, params)
     const made: Refund = {
       id: newId("re_"),
       intentId: intent.terms.id,
       chargeId: intent.charge?.id ?? "",
-      amount: given.amount,
+      amount: decision.intent.refunded - intent.refunded,
       currency: intent.terms.currency,
       reason: textOf(params["reason"]) ?? null,
       metadata: textsOf(params["metadata"]),
-      createdAt: at
+      createdAt: at,
+      status: pending ? "pending" : "succeeded",
+      settles: pending
+        ? { at: at + fault.ms, as: fault.as }
+        : fault?._tag === "Returned"
+          ? { at: at + fault.ms, as: "failed" }
+          : null
     }
     return {
       _tag: "Performed",
@@ -358,21 +392,76 @@ const makeProvider = (time: {
     }
   }
 
-  const apply = (change: Change): void => {
-    take(change)
-    for (const observer of observers) observer.changed?.(change)
+  const openDispute = (
+    intentId: string,
+    options: { readonly amount?: number; readonly reason?: string } = {}
+  ): Dispute | undefined => {
+    const at = time.now()
+    const intent = current(intentId, at)
+    if (intent === undefined || intent.charge === null) return undefined
+    const amount = options.amount ?? intent.received - intent.refunded
+    const decision = IntentRules.dispute(intent, amount)
+    if (decision.error !== undefined) return undefined
+    const made: Dispute = {
+      id: newId("du_"),
+      intentId,
+      chargeId: intent.charge.id,
+      amount,
+      currency: intent.terms.currency,
+      reason: options.reason ?? "fraudulent",
+      status: "needs_response",
+      createdAt: at
+    }
+    apply({ ...changeOf(decision, at), dispute: made })
+    return made
   }
 
-  const take = ({ at, intent, movements, refund: made, stored }: Change): void => {
+  const closeDispute = (id: string, outcome: "won" | "lost"): Dispute | undefined => {
+    const open = disputes.get(id)
+    const at = time.now()
+    const intent = open === undefined ? undefined : current(open.intentId, at)
+    if (open === undefined || intent === undefined) return undefined
+    const decision = IntentRules.closeDispute(intent, open.amount, outcome)
+    if (decision.error !== undefined) return undefined
+    const closed: Dispute = { ...open, status: outcome }
+    apply({ ...changeOf(decision, at), dispute: closed })
+    return closed
+  }
+
+  const apply = (change: Change): void => {
+    take(change)
+    const token = change.intent === undefined ? undefined : accounts.get(change.intent.terms.id)?.token
+    for (const observer of observers) observer.changed?.(change, token)
+  }
+
+  const take = ({ at, intent, movements, refund: made, dispute, stored }: Change): void => {
     if (intent !== undefined) {
       const account = accounts.get(intent.terms.id) ?? openAccount(intent)
       account.intent = intent
       account.token = intent.paymentMethod ?? account.token
       account.changedAt = at
       recordMovements(account, movements, stored?.key, at)
+      if (intent.settlesAt !== null) settleAt(intent.settlesAt, () => void current(intent.terms.id, time.now()))
     }
-    if (made !== undefined) refunds.set(made.id, made)
+    if (made !== undefined) {
+      refunds.set(made.id, made)
+      if (made.settles !== null) settleAt(made.settles.at, () => settleRefund(made.id))
+    }
+    if (dispute !== undefined) disputes.set(dispute.id, dispute)
     if (stored !== undefined) keys.answered(stored.key, stored.fingerprint, stored.answer, at)
+  }
+
+  /** Time alone changes things, and the shop is told when it does, not when it next asks. */
+  const settleAt = (at: number, then: () => void): void => time.later(Math.max(0, at - time.now()), then)
+
+  const settleRefund = (id: string): void => {
+    const made = refunds.get(id)
+    const at = time.now()
+    if (made === undefined || made.settles === null || at < made.settles.at) return
+    const intent = current(made.intentId, at)
+    if (intent === undefined) return
+    const settled = IntentRules.settleRefund(intent, made, at)
+    if (settled !== undefined) apply({ ...changeOf(settled, at), refund: settled.refund })
   }
 
   /** The intent as time has left it by now. */
@@ -412,18 +501,22 @@ const makeProvider = (time: {
             )
       }
       case "list_refunds": {
-        const found = [...refunds.values()]
-          .toReversed()
-          .filter(
-            ({ intentId, chargeId }) =>
-              [undefined, intentId].includes(textOf(params["payment_intent"])) &&
-              [undefined, chargeId].includes(textOf(params["charge"]))
-          )
-        const { items, more } = pageOf(found, ({ id }) => id, params)
-        const contents = items.map((item): Content => ({ _tag: "Refund", refund: item }))
-        return answered({ _tag: "List", url: "/v1/refunds", kind: "list", items: contents, more })
+        for (const id of refunds.keys()) settleRefund(id)
+        return listOfCharges("/v1/refunds", [...refunds.values()], params, (item) => ({ _tag: "Refund", refund: item }))
+      }
+      case "list_disputes":
+        return listOfCharges("/v1/disputes", [...disputes.values()], params, (item) => ({
+          _tag: "Dispute",
+          dispute: item
+        }))
+      case "retrieve_dispute": {
+        const found = disputes.get(route.id ?? "")
+        return found === undefined
+          ? refuse(Errors.missing("dispute", route.id ?? ""))
+          : answered({ _tag: "Dispute", dispute: found })
       }
       case "retrieve_refund": {
+        settleRefund(route.id ?? "")
         const found = refunds.get(route.id ?? "")
         return found === undefined
           ? refuse(Errors.missing("refund", route.id ?? ""))
@@ -432,6 +525,24 @@ const makeProvider = (time: {
       default:
         return refuse(Errors.unknownUrl("GET", route.operation))
     }
+  }
+
+  /** Things which belong to a charge, newest first; of one payment where the request names it. */
+  const listOfCharges = <A extends { readonly id: string; readonly intentId: string; readonly chargeId: string }>(
+    url: string,
+    oldestFirst: ReadonlyArray<A>,
+    params: Params,
+    contentOf: (item: A) => Content
+  ): Ending => {
+    const found = oldestFirst
+      .toReversed()
+      .filter(
+        ({ intentId, chargeId }) =>
+          [undefined, intentId].includes(textOf(params["payment_intent"])) &&
+          [undefined, chargeId].includes(textOf(params["charge"]))
+      )
+    const { items, more } = pageOf(found, ({ id }) => id, params)
+    return answered({ _tag: "List", url, kind: "list", items: items.map(contentOf), more })
   }
 
   const intents = (
@@ -476,10 +587,13 @@ const makeProvider = (time: {
       if (accepted) apply(changeOf(decision, at))
       return { intent: decision.intent, accepted }
     },
+    dispute: openDispute,
+    closeDispute,
     reset: () => {
       clear()
       keys.clear()
       refunds.clear()
+      disputes.clear()
       faults.clear()
       downUntil = 0
       for (const observer of observers) observer.reset?.()

@@ -15,19 +15,25 @@ export const required = (param: string): ProviderError =>
 
 /** Of what is named by the address it is 404, of what a parameter names 400. */
 export const missing = (
-  kind: "payment_intent" | "refund" | "PaymentMethod" | "customer",
+  kind: "payment_intent" | "refund" | "dispute" | "PaymentMethod" | "customer",
   id: string
 ): ProviderError => ({
   ...invalid(paramOf[kind], `No such ${kind}: '${id}'`, "resource_missing"),
-  status: kind === "payment_intent" || kind === "refund" ? 404 : 400
+  status: kind === "PaymentMethod" || kind === "customer" ? 400 : 404
 })
 
-const paramOf = { payment_intent: "intent", refund: "id", PaymentMethod: "payment_method", customer: "customer" }
+const paramOf = {
+  payment_intent: "intent",
+  refund: "id",
+  dispute: "dispute",
+  PaymentMethod: "payment_method",
+  customer: "customer"
+}
 
 export const unknownUrl = (method: string, path: string): ProviderError => ({
   status: 404,
   type: "invalid_request_error",
-  message: `Unrecognized request URL (${method}: ${path}). The sandbox has payment intents and refunds only.`
+  message: `Unrecognized request URL (${method}: ${path}). The sandbox has payment intents, refunds and disputes only.`
 })
 
 export const serverError: ProviderError = { status: 500, type: "api_error", message: "An unknown error occurred." }

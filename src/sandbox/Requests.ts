@@ -10,7 +10,7 @@ import { findTestToken } from "./TestTokens.ts"
 
 export interface Route {
   readonly operation: Operation
-  /** Of the intent or refund, where the address names one. */
+  /** Of the intent, refund or dispute, where the address names one. */
   readonly id: string | undefined
 }
 
@@ -27,6 +27,10 @@ export const routeOf = (method: "GET" | "POST", path: string): Route | undefined
     }
     if (id === undefined) return { operation: "create", id }
     return action === "confirm" || action === "capture" || action === "cancel" ? { operation: action, id } : undefined
+  }
+  if (resource === "disputes") {
+    if (method !== "GET" || action !== undefined) return undefined
+    return { operation: id === undefined ? "list_disputes" : "retrieve_dispute", id }
   }
   if (resource !== "refunds" || action !== undefined) return undefined
   if (method === "POST") return id === undefined ? { operation: "refund", id } : undefined

@@ -31,6 +31,8 @@ export class Sandbox extends Context.Service<
     readonly port: number
     /** The provider behind the wire: its ledger, its faults, and what its customers do. */
     readonly provider: PaymentProvider["Service"]
+    /** Absent where no webhooks are sent. */
+    readonly webhooks: Webhooks.Webhooks | undefined
   }
 >()("cartwright/sandbox/Sandbox") {
   /** Provides the provider behind the wire as well, for tests which look into its ledger. */
@@ -52,7 +54,12 @@ export const start = (
 const serve = Effect.fnUntraced(function* (options: SandboxOptions) {
   const provider = yield* PaymentProvider
   if (options.directory !== undefined) yield* LedgerFile.open(provider, options.directory)
-  const address = yield* SandboxServer.serve(provider, { host: options.host ?? "127.0.0.1", port: options.port })
-  if (options.webhook !== undefined) yield* Webhooks.start(provider, options.webhook, address.url)
-  return { ...address, provider }
+  let webhooks: Webhooks.Webhooks | undefined
+  const address = yield* SandboxServer.serve(provider, {
+    host: options.host ?? "127.0.0.1",
+    port: options.port,
+    webhooks: () => webhooks
+  })
+  if (options.webhook !== undefined) webhooks = yield* Webhooks.start(provider, options.webhook, address.url)
+  return { ...address, provider, webhooks }
 })

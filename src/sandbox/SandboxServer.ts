@@ -8,11 +8,13 @@ import type { IncomingMessage, OutgoingHttpHeaders, Server, ServerResponse } fro
 import { Effect, FiberSet, Result, Schema } from "effect"
 import type { Scope } from "effect"
 import * as AuthenticationPage from "./AuthenticationPage.ts"
+import { answerControl } from "./ControlRequests.ts"
 import { Fault, Operation } from "./Faults.ts"
 import { parseForm } from "./FormBody.ts"
 import type { Ending, PaymentProvider, ProviderRequest } from "./PaymentProvider.ts"
 import { render } from "./StripeObjects.ts"
 import { testTokens } from "./TestTokens.ts"
+import type { Webhooks } from "./Webhooks.ts"
 
 /** The port is taken, or the host is not ours. `message` is for the person at the terminal. */
 export class SandboxNotStarted extends Schema.TaggedError<SandboxNotStarted>()("SandboxNotStarted", {
@@ -22,7 +24,12 @@ export class SandboxNotStarted extends Schema.TaggedError<SandboxNotStarted>()("
 /** Serves the provider until the scope ends; port 0 takes a free one. Returns where to call it. */
 export const serve = Effect.fnUntraced(function* (
   provider: PaymentProvider["Service"],
-  options: { readonly host: string; readonly port: number }
+  options: {
+    readonly host: string
+    readonly port: number
+    /** Those which are sent, once they are. */
+    readonly webhooks: () => Webhooks | undefined
+  }
 ): Effect.fn.Return<
   { readonly url: string; readonly host: string; readonly port: number },
   SandboxNotStarted,
@@ -36,7 +43,7 @@ export const serve = Effect.fnUntraced(function* (
       const query = target.indexOf("?")
       const path = query < 0 ? target : target.slice(0, query)
       const search = query < 0 ? "" : target.slice(query + 1)
-      if (path.startsWith("/sandbox")) control(provider, { request, response, path, search, body })
+      if (path.startsWith("/sandbox")) control(provider, options.webhooks(), { request, response, path, search, body })
       else answerApi(provider, url, { request, response, path, parameters: method === "GET" ? search : body })
     })
   })
@@ -197,6 +204,7 @@ const decodeFaultRequest = Schema.decodeUnknownResult(Schema.fromJsonString(Faul
 
 const control = (
   provider: PaymentProvider["Service"],
+  webhooks: Webhooks | undefined,
   exchange: Exchange & { readonly search: string; readonly body: string }
 ): void => {
   const { request, response, path, search, body } = exchange
@@ -237,6 +245,8 @@ const control = (
       provider.reset()
       return sendJson(response, 200, { status: "reset" }, {})
   }
+  const answer = answerControl({ method: request.method ?? "", path, body }, provider, webhooks)
+  if (answer !== undefined) return sendJson(response, answer.status, answer.value, {})
   const intent = /^\/sandbox\/authenticate\/(pi_\w+)$/.exec(path)?.[1]
   if (intent === undefined) return sendJson(response, 404, errorBody("The sandbox has no such page."), {})
   authenticate(provider, intent, exchange)

@@ -1,11 +1,12 @@
 /** The sandbox's things as the JSON which the provider would answer with; the SDK's own types check the shapes. */
 import type Stripe from "stripe"
-import type { Charge, EventName, Intent, ProviderError, Refund } from "./IntentRules.ts"
+import type { Charge, Dispute, EventName, Intent, ProviderError, Refund } from "./IntentRules.ts"
 
 /** What an answer is about; turned into JSON only when it is sent, so that a stored answer costs next to nothing. */
 export type Content =
   | { readonly _tag: "Intent"; readonly intent: Intent; readonly expandCharge: boolean }
   | { readonly _tag: "Refund"; readonly refund: Refund }
+  | { readonly _tag: "Dispute"; readonly dispute: Dispute }
   | {
       readonly _tag: "List"
       readonly url: string
@@ -22,6 +23,8 @@ export const render = (content: Content, url: string): unknown => {
       return paymentIntent(content.intent, { url, expandCharge: content.expandCharge })
     case "Refund":
       return refund(content.refund)
+    case "Dispute":
+      return dispute(content.dispute)
     case "List": {
       const list = {
         object: content.kind,
@@ -140,9 +143,34 @@ export const refund = (fields: Refund) =>
     reason: fields.reason,
     receipt_number: null,
     source_transfer_reversal: null,
-    status: "succeeded",
-    transfer_reversal: null
+    status: fields.status,
+    transfer_reversal: null,
+    ...(fields.status === "failed" ? { failure_reason: "lost_or_stolen_card" as const } : {})
   }) satisfies Stripe.Refund
+
+/** Without what the shop would answer with, which is of no use here. */
+export const dispute = (fields: Dispute) =>
+  ({
+    id: fields.id,
+    object: "dispute",
+    amount: fields.amount,
+    balance_transactions: [],
+    charge: fields.chargeId,
+    created: seconds(fields.createdAt),
+    currency: fields.currency,
+    enhanced_eligibility_types: [],
+    intended_submission_method: null,
+    is_charge_refundable: false,
+    livemode: false,
+    metadata: {},
+    payment_intent: fields.intentId,
+    reason: fields.reason,
+    status: fields.status
+  }) satisfies Omit<Stripe.Dispute, "evidence" | "evidence_details">
+
+/** The charge of an intent which has one. */
+export const chargeOfIntent = (intent: Intent): SandboxCharge | undefined =>
+  intent.charge === null ? undefined : chargeOf(intent, intent.charge)
 
 /** Those fields of a charge which say what became of the money. */
 type SandboxCharge = Pick<
@@ -155,9 +183,11 @@ type SandboxCharge = Pick<
   | "captured"
   | "created"
   | "currency"
+  | "disputed"
   | "failure_code"
   | "failure_message"
   | "livemode"
+  | "metadata"
   | "paid"
   | "payment_intent"
   | "refunded"
@@ -176,9 +206,11 @@ const chargeOf = ({ terms, ...intent }: Intent, charge: Charge): SandboxCharge =
   captured: intent.received > 0,
   created: seconds(charge.createdAt),
   currency: terms.currency,
+  disputed: intent.disputed !== undefined,
   failure_code: charge.failed ? (intent.lastError?.code ?? "card_declined") : null,
   failure_message: charge.failed ? (intent.lastError?.message ?? null) : null,
   livemode: false,
+  metadata: terms.metadata,
   paid: !charge.failed,
   payment_intent: terms.id,
   payment_method_details: {

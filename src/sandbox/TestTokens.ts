@@ -3,6 +3,7 @@
  * only here: they are cards whose payments go wrong half-way. Source of the others: the provider's manual on testing.
  */
 import type { Fault, Injection, Operation } from "./Faults.ts"
+import type { WebhookPlan } from "./WebhookPlan.ts"
 
 /** Why an issuer refuses. `code` and `decline_code` are the provider's words; `message` may be shown to buyers. */
 export interface Decline {
@@ -18,9 +19,16 @@ export interface TestToken {
   /** The customer must prove who they are first. */
   readonly authentication?: boolean
   readonly decline?: Decline
+  /** What the customer tells their bank right after the capture. */
+  readonly dispute?: string
+  /** What goes wrong with the webhooks of its payments. */
+  readonly webhooks?: Partial<WebhookPlan>
   /** Counted for each intent; those of `create`, which has none yet, for each idempotency key. */
   readonly faults: ReadonlyArray<Injection>
 }
+
+/** From a refund's request to its end. */
+const refundTakes = 5_000
 
 /** Every token the sandbox knows, in the order in which to read about them. */
 export const testTokens: ReadonlyArray<TestToken> = [
@@ -57,6 +65,15 @@ export const testTokens: ReadonlyArray<TestToken> = [
     faults: []
   },
 
+  faulty("pm_card_pendingRefund", "refund", "always", { _tag: "Pending", ms: refundTakes, as: "succeeded" }),
+  faulty("pm_card_refundFail", "refund", "always", { _tag: "Returned", ms: refundTakes }),
+  {
+    token: "pm_card_createDispute",
+    happens: "Authorized and captured; the customer disputes it at once (`fraudulent`). Closed by `/sandbox/disputes`.",
+    dispute: "fraudulent",
+    faults: []
+  },
+
   faulty("pm_sandbox_create_503_twice", "create", 2, { _tag: "Unavailable" }),
   faulty("pm_sandbox_create_lost_answer", "create", 1, { _tag: "Reset", done: true }),
   faulty("pm_sandbox_create_silent", "create", 1, { _tag: "Silence", done: true }),
@@ -85,6 +102,11 @@ export const testTokens: ReadonlyArray<TestToken> = [
 
   faulty("pm_sandbox_void_fails_twice", "cancel", 2, { _tag: "Unavailable" }),
   faulty("pm_sandbox_void_fails_always", "cancel", "always", { _tag: "Unavailable" }),
+  faulty("pm_sandbox_void_refused", "cancel", "always", {
+    _tag: "Refused",
+    code: "payment_intent_unexpected_state",
+    message: "You cannot cancel this PaymentIntent now."
+  }),
   faulty("pm_sandbox_void_lost_answer", "cancel", 1, { _tag: "Reset", done: true }),
   {
     token: "pm_sandbox_capture_and_void_fail_always",
@@ -97,23 +119,59 @@ export const testTokens: ReadonlyArray<TestToken> = [
 
   faulty("pm_sandbox_refund_503_twice", "refund", 2, { _tag: "Unavailable" }),
   faulty("pm_sandbox_refund_503_always", "refund", "always", { _tag: "Unavailable" }),
-  faulty("pm_sandbox_refund_lost_answer", "refund", 1, { _tag: "Reset", done: true })
+  faulty("pm_sandbox_refund_refused", "refund", "always", {
+    _tag: "Refused",
+    code: "charge_not_refundable",
+    message: "This charge cannot be refunded."
+  }),
+  faulty("pm_sandbox_refund_pending_then_fails", "refund", "always", {
+    _tag: "Pending",
+    ms: refundTakes,
+    as: "failed"
+  }),
+  faulty("pm_sandbox_refund_lost_answer", "refund", 1, { _tag: "Reset", done: true }),
+
+  told("pm_sandbox_webhooks_twenty_times", "each comes 20 times at once", { copies: 20 }),
+  told("pm_sandbox_webhooks_late_30s", "they come 30 s late", { delayMs: 30_000 }),
+  told("pm_sandbox_webhooks_backwards", "those of 2 s come together, the last one first", { reorderWithinMs: 2_000 }),
+  told("pm_sandbox_webhooks_never", "none comes", { copies: 0 }),
+  told("pm_sandbox_webhooks_forged", "before each come forged ones, with its id and without", { forged: true })
 ]
+
+/** Any number of failures: `pm_sandbox_void_503_times_7`, and so for each of these. */
+const countable: Readonly<Record<string, Operation>> = {
+  create: "create",
+  authorize: "confirm",
+  capture: "capture",
+  void: "cancel",
+  refund: "refund"
+}
+
+const findCounted = (token: string): TestToken | undefined => {
+  const [, name = "", times] = /^pm_sandbox_([a-z]+)_503_times_(\d{1,3})$/.exec(token) ?? []
+  const operation = countable[name]
+  return operation === undefined ? undefined : faulty(token, operation, Number(times), { _tag: "Unavailable" })
+}
 
 /** What a token stands for; absent for one which neither the provider nor the sandbox has. */
 export const findTestToken = (token: string): TestToken | undefined =>
   // The provider names some of its declining cards with their brand and some without.
-  byToken.get(token) ?? byToken.get(token.replace("pm_card_visa_charge", "pm_card_charge"))
+  byToken.get(token) ?? byToken.get(token.replace("pm_card_visa_charge", "pm_card_charge")) ?? findCounted(token)
 
 /** The tokens as a table in Markdown. */
 export const testTokensAsMarkdown = (): string =>
   [
     "| Token | What happens |",
     "| --- | --- |",
-    ...testTokens.map((row) => `| \`${row.token}\` | ${row.happens} |`)
+    ...testTokens.map((row) => `| \`${row.token}\` | ${row.happens} |`),
+    "| `pm_sandbox_void_503_times_7` | Void is answered with 503, 7 times; likewise `create`, `authorize`, `capture` and `refund`, and any number. |"
   ].join("\n")
 
 const byToken = new Map(testTokens.map((row) => [row.token, row]))
+
+function told(token: string, how: string, webhooks: Partial<WebhookPlan>): TestToken {
+  return { token, happens: `Authorized and captured; of its webhooks ${how}.`, webhooks, faults: [] }
+}
 
 function approved(token: string): TestToken {
   return { token, happens: "Authorized, captured and refunded at once.", faults: [] }
@@ -156,6 +214,10 @@ function describe(operation: Operation, times: number | "always", fault: Fault):
       return `${work} is refused for good (\`${fault.code}\`), ${often}.`
     case "Processing":
       return `${work} stays \`processing\` for ${fault.ms / 1000} s, ${often}.`
+    case "Pending":
+      return `${work} stays \`pending\` for ${fault.ms / 1000} s and has ${fault.as} then, ${often}.`
+    case "Returned":
+      return `${work} succeeds, and has failed ${fault.ms / 1000} s later, ${often}.`
     case "Down":
       return `${work} finds nobody for ${fault.ms / 1000} s, ${often}.`
   }

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import * as IntentRules from "../../src/sandbox/IntentRules.ts"
-import type { Decision, Intent, Status } from "../../src/sandbox/IntentRules.ts"
+import type { Decision, Intent, Movement, Refund, Status } from "../../src/sandbox/IntentRules.ts"
 import { findTestToken } from "../../src/sandbox/TestTokens.ts"
 
 const terms: IntentRules.Terms = {
@@ -44,7 +44,7 @@ const commands: Record<string, (intent: Intent) => Decision> = {
     IntentRules.authenticate(intent, { passed: false, card: card("pm_card_visa"), chargeId: "ch_1" }, 0),
   capture: (intent) => IntentRules.capture(intent, undefined),
   cancel: (intent) => IntentRules.cancel(intent, null, 0),
-  refund: (intent) => IntentRules.refund(intent, undefined)
+  refund: (intent) => IntentRules.refund(intent, undefined, false)
 }
 
 /** The status a command leads to; `no` where it is refused and the intent stays as it is. */
@@ -127,27 +127,119 @@ describe("given a payment intent in each status", () => {
     assert.strictEqual(IntentRules.settle(intents.processing, 1_000)?.intent.status, "requires_capture")
   })
 
+  describe("and a refund which takes its time", () => {
+    const captured = IntentRules.capture(held, undefined).intent
+    const refundOf = (status: Refund["status"], as: "succeeded" | "failed"): Refund => ({
+      id: "re_1",
+      intentId: captured.terms.id,
+      chargeId: "ch_1",
+      amount: 400,
+      currency: "eur",
+      reason: null,
+      metadata: {},
+      createdAt: 0,
+      status,
+      settles: { at: 1_000, as }
+    })
+    const begun = IntentRules.refund(captured, 400, true)
+
+    it("when it is pending, then nothing has moved, and it counts against what is left", () => {
+      assert.deepStrictEqual([begun.movements, begun.intent.refunded], [[], 400])
+      assert.isDefined(IntentRules.refund(begun.intent, captured.received - 399, false).error)
+    })
+
+    it("when its time has not come, then it stays what it is", () => {
+      assert.isUndefined(IntentRules.settleRefund(begun.intent, refundOf("pending", "succeeded"), 999))
+    })
+
+    it("when it succeeds, then the money moves", () => {
+      const settled = IntentRules.settleRefund(begun.intent, refundOf("pending", "succeeded"), 1_000)
+      assert.deepStrictEqual(settled?.movements, [{ operation: "refund", amount: 400 }])
+      assert.strictEqual(settled?.intent.refunded, 400)
+      assert.deepInclude(settled?.refund, { status: "succeeded", settles: null })
+    })
+
+    it("when it fails, then nothing has moved, and it does not count any more", () => {
+      const settled = IntentRules.settleRefund(begun.intent, refundOf("pending", "failed"), 1_000)
+      assert.deepStrictEqual([settled?.movements, settled?.intent.refunded], [[], 0])
+      assert.deepStrictEqual(settled?.events, ["refund.failed", "refund.updated"])
+    })
+
+    it("when it had succeeded and fails, then the money comes back", () => {
+      const settled = IntentRules.settleRefund(begun.intent, refundOf("succeeded", "failed"), 1_000)
+      assert.deepStrictEqual(settled?.movements, [{ operation: "refund_returned", amount: 400 }])
+    })
+  })
+
+  describe("and a customer who goes to their bank", () => {
+    const captured = IntentRules.capture(held, undefined).intent
+    const disputed = IntentRules.dispute(captured, captured.received)
+
+    it("when it is disputed, then it cannot be refunded, nor disputed again", () => {
+      assert.strictEqual(IntentRules.refund(disputed.intent, 1, false).error?.code, "charge_disputed")
+      assert.isDefined(IntentRules.dispute(disputed.intent, 1).error)
+    })
+
+    it("when the shop wins, then it has its money back, once", () => {
+      const won = IntentRules.closeDispute(disputed.intent, captured.received, "won")
+      assert.deepStrictEqual(won.movements, [{ operation: "chargeback_returned", amount: captured.received }])
+      assert.isDefined(IntentRules.closeDispute(won.intent, captured.received, "won").error)
+    })
+
+    it("when nothing was captured, then there is nothing to dispute", () => {
+      assert.isDefined(IntentRules.dispute(held, 1).error)
+    })
+  })
+
   it.prop(
     "never more is taken than was held, nor given back than was taken, nor let go than was held",
     [
       Schema.Array(
-        Schema.Literals(["confirm", "decline", "prove", "fail", "capture", "part", "cancel", "refund", "some"])
+        Schema.Literals([
+          "confirm",
+          "decline",
+          "prove",
+          "fail",
+          "capture",
+          "part",
+          "cancel",
+          "refund",
+          "some",
+          "dispute",
+          "won",
+          "lost"
+        ])
       )
     ],
     ([history]) => {
       const all: Record<string, (intent: Intent) => Decision> = {
         ...commands,
         part: (intent) => IntentRules.capture(intent, 700),
-        some: (intent) => IntentRules.refund(intent, 300)
+        some: (intent) => IntentRules.refund(intent, 300, false),
+        dispute: (intent) => IntentRules.dispute(intent, Math.max(1, intent.received - intent.refunded)),
+        won: (intent) => IntentRules.closeDispute(intent, disputed, "won"),
+        lost: (intent) => IntentRules.closeDispute(intent, disputed, "lost")
       }
-      const sums = { authorize: 0, capture: 0, void: 0, refund: 0, create: 0, decline: 0 }
+      let disputed = 0
+      const sums: Record<Movement["operation"], number> = {
+        authorize: 0,
+        capture: 0,
+        void: 0,
+        refund: 0,
+        refund_returned: 0,
+        chargeback: 0,
+        chargeback_returned: 0,
+        create: 0,
+        decline: 0
+      }
       let intent = unconfirmed
       for (const name of history) {
         const decision = all[name]!(intent)
         intent = decision.intent
         for (const movement of decision.movements) sums[movement.operation] += movement.amount
         assert.isAtMost(sums.capture + sums.void, sums.authorize)
-        assert.isAtMost(sums.refund, sums.capture)
+        disputed = sums.chargeback
+        assert.isAtMost(sums.refund + sums.chargeback - sums.chargeback_returned, sums.capture)
         assert.isAtMost(sums.authorize, terms.amount)
         assert.deepStrictEqual([intent.received, intent.refunded], [sums.capture, sums.refund])
       }

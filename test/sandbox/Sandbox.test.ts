@@ -482,3 +482,109 @@ describe("given a port", () => {
     }).pipe(Effect.provide(Sandbox.layer({ port: 0 })))
   )
 })
+
+describe("given a refund or a dispute which takes its course", () => {
+  /** Captured with this card; gives the intent's id. */
+  const paidWith = (card: string) =>
+    Effect.gen(function* () {
+      const { json } = yield* post("/v1/payment_intents", intentBody.replace("pm_card_visa", card))
+      yield* post(`/v1/payment_intents/${json.id}/confirm`, "")
+      yield* post(`/v1/payment_intents/${json.id}/capture`, "")
+      return String(json.id)
+    })
+  const refundOf = (id: string) =>
+    Effect.map(post("/v1/refunds", `payment_intent=${id}&amount=400`), ({ json }) => json)
+
+  scenario("when a refund begins pending, then it succeeds by itself, and only then the ledger has it", () =>
+    Effect.gen(function* () {
+      const { provider } = yield* Sandbox
+      const id = yield* paidWith("pm_card_pendingRefund")
+      const refund = yield* refundOf(id)
+      assert.strictEqual(refund.status, "pending")
+      assert.deepStrictEqual(provider.ledger.entry(id)?.refunded, { times: 0, amount: 0 })
+      yield* TestClock.adjust("5 seconds")
+      assert.deepStrictEqual(provider.ledger.entry(id)?.refunded, { times: 1, amount: 400 })
+      assert.strictEqual((yield* get(`/v1/refunds/${refund.id}`)).json.status, "succeeded")
+    })
+  )
+
+  scenario("when a refund fails in the end, then all of the payment can be given back again", () =>
+    Effect.gen(function* () {
+      const { provider } = yield* Sandbox
+      const id = yield* paidWith("pm_sandbox_refund_pending_then_fails")
+      const refund = yield* refundOf(id)
+      yield* TestClock.adjust("5 seconds")
+      const failed = (yield* get(`/v1/refunds/${refund.id}`)).json
+      assert.deepStrictEqual([failed.status, failed.failure_reason], ["failed", "lost_or_stolen_card"])
+      assert.deepStrictEqual(provider.ledger.entry(id)?.refunded, { times: 0, amount: 0 })
+      assert.strictEqual((yield* post("/v1/refunds", `payment_intent=${id}&amount=1000`)).status, 200)
+    })
+  )
+
+  scenario("when a refund comes back from the customer's bank, then the ledger has both ways", () =>
+    Effect.gen(function* () {
+      const { provider } = yield* Sandbox
+      const id = yield* paidWith("pm_card_refundFail")
+      assert.strictEqual((yield* refundOf(id)).status, "succeeded")
+      yield* TestClock.adjust("5 seconds")
+      const entry = provider.ledger.entry(id)
+      assert.deepStrictEqual(
+        [entry?.refunded, entry?.refundsReturned],
+        [
+          { times: 1, amount: 400 },
+          { times: 1, amount: 400 }
+        ]
+      )
+      assert.deepStrictEqual(provider.ledger.totals().money["eur"]?.refundsReturned, { times: 1, amount: 400 })
+    })
+  )
+
+  scenario("when voids or refunds fail a number of times, then the next one works", () =>
+    Effect.gen(function* () {
+      const { json } = yield* post(
+        "/v1/payment_intents",
+        intentBody.replace("pm_card_visa", "pm_sandbox_void_503_times_4")
+      )
+      yield* post(`/v1/payment_intents/${json.id}/confirm`, "")
+      const statuses: Array<number> = []
+      for (let time = 0; time < 5; time++) {
+        statuses.push((yield* post(`/v1/payment_intents/${json.id}/cancel`, "")).status)
+      }
+      assert.deepStrictEqual(statuses, [503, 503, 503, 503, 200])
+    })
+  )
+
+  scenario("when voids and refunds are refused for good, then they are, each time", () =>
+    Effect.gen(function* () {
+      const held = (yield* post("/v1/payment_intents", intentBody.replace("pm_card_visa", "pm_sandbox_void_refused")))
+        .json
+      yield* post(`/v1/payment_intents/${held.id}/confirm`, "")
+      const paid = yield* paidWith("pm_sandbox_refund_refused")
+      for (let time = 0; time < 3; time++) {
+        assert.strictEqual((yield* post(`/v1/payment_intents/${held.id}/cancel`, "")).status, 400)
+        assert.strictEqual((yield* post("/v1/refunds", `payment_intent=${paid}`)).status, 400)
+      }
+      assert.strictEqual((yield* get(`/v1/payment_intents/${held.id}`)).json.status, "requires_capture")
+    })
+  )
+
+  scenario("when a card disputes, then the money is gone until the bank has decided for the shop", () =>
+    Effect.gen(function* () {
+      const { provider } = yield* Sandbox
+      const id = yield* paidWith("pm_card_createDispute")
+      const [dispute] = (yield* get(`/v1/disputes?payment_intent=${id}`)).json.data
+      assert.deepInclude(dispute, { object: "dispute", amount: 1_000, status: "needs_response", reason: "fraudulent" })
+      assert.strictEqual((yield* post("/v1/refunds", `payment_intent=${id}`)).json.error.code, "charge_disputed")
+      const close = request("POST", `/sandbox/disputes/${dispute.id}`, { body: '{"outcome":"won"}' })
+      assert.strictEqual((yield* close).status, 200)
+      assert.strictEqual((yield* close).status, 404, "it is closed once")
+      assert.strictEqual((yield* get(`/v1/disputes/${dispute.id}`)).json.status, "won")
+      const entry = provider.ledger.entry(id)
+      assert.deepStrictEqual(entry?.chargedBack, entry?.chargebacksReturned)
+      assert.strictEqual(
+        (yield* request("POST", "/sandbox/disputes", { body: '{"payment_intent":"pi_x"}' })).status,
+        400
+      )
+    })
+  )
+})

@@ -5,9 +5,10 @@ import { Effect, Schedule } from "effect"
 import { TestClock } from "effect/testing"
 import { Stripe } from "stripe"
 import type { Ending } from "../../src/sandbox/PaymentProvider.ts"
+import { forgeryKinds } from "../../src/sandbox/Forgeries.ts"
 import { Sandbox } from "../../src/sandbox/Sandbox.ts"
 import type { WebhookOptions } from "../../src/sandbox/Webhooks.ts"
-import { signatureHeader } from "../../src/sandbox/Webhooks.ts"
+import { signatureHeader } from "../../src/sandbox/Signature.ts"
 
 const secret = "whsec_test"
 
@@ -43,8 +44,8 @@ const until = (condition: () => boolean, what: () => string) =>
     TestClock.withLive
   )
 
-/** Pays 10 euros and gives them back, at the provider itself. */
-const pay = Effect.gen(function* () {
+/** Pays 10 euros with a card and gives them back, at the provider itself. */
+const payWith = Effect.fnUntraced(function* (card: string) {
   const { provider } = yield* Sandbox
   const post = (path: string, params: Record<string, string>) =>
     Effect.callback<Ending>((resume) => {
@@ -52,7 +53,7 @@ const pay = Effect.gen(function* () {
         method: "POST",
         path: `/v1/${path}`,
         params,
-        key: `key of ${path}`,
+        key: `key of ${path} ${card}`,
         credential: "secret"
       } as const
       provider.handle(request, (ending) => resume(Effect.succeed(ending)))
@@ -61,15 +62,16 @@ const pay = Effect.gen(function* () {
     amount: "1000",
     currency: "eur",
     capture_method: "manual",
-    payment_method: "pm_card_visa",
+    payment_method: card,
     payment_method_types: "card"
   })
-  const id = provider.ledger.page({ limit: 1 }).entries[0]!.id
+  const id = provider.ledger.page({ limit: 9 }).entries.at(-1)!.id
   yield* post(`payment_intents/${id}/confirm`, {})
   yield* post(`payment_intents/${id}/capture`, {})
   yield* post("refunds", { payment_intent: id })
   return id
 })
+const pay = payWith("pm_card_visa")
 
 const withWebhooks = <A, E>(webhook: WebhookOptions, test: Effect.Effect<A, E, Sandbox>) =>
   Effect.provide(test, Sandbox.layer({ port: 0, webhook }), { local: true })
@@ -81,7 +83,8 @@ const story = [
   "payment_intent.created",
   "payment_intent.amount_capturable_updated",
   "payment_intent.succeeded",
-  "refund.created"
+  "refund.created",
+  "charge.refunded"
 ]
 
 const stripe = new Stripe("sk_test_1")
@@ -96,14 +99,14 @@ describe("given a shop which wants webhooks", () => {
           const id = yield* pay
           yield* TestClock.adjust(0)
           yield* until(
-            () => received.length === 4,
+            () => received.length === 5,
             () => typesOf(received).join()
           )
           assert.sameMembers([...typesOf(received)], story)
           for (const { body, signature } of received) {
             const event = stripe.webhooks.constructEvent(body, signature, secret, 300, undefined, 0)
             const about = event.data.object as { id: string; object: string; payment_intent?: string }
-            assert.strictEqual(about.object === "refund" ? about.payment_intent : about.id, id)
+            assert.strictEqual(about.object === "payment_intent" ? about.id : about.payment_intent, id)
             assert.match(event.request?.idempotency_key ?? "", /^key of /)
           }
         })
@@ -115,15 +118,15 @@ describe("given a shop which wants webhooks", () => {
     Effect.gen(function* () {
       const { received, url } = yield* shop()
       yield* withWebhooks(
-        { url, secret, duplicate: true },
+        { url, secret, plan: { copies: 2 } },
         Effect.gen(function* () {
           yield* pay
           yield* TestClock.adjust(0)
           yield* until(
-            () => received.length === 8,
+            () => received.length === 10,
             () => typesOf(received).join()
           )
-          assert.strictEqual(new Set(received.map(({ body }) => JSON.parse(body).id)).size, 4)
+          assert.strictEqual(new Set(received.map(({ body }) => JSON.parse(body).id)).size, 5)
         })
       )
     })
@@ -133,12 +136,12 @@ describe("given a shop which wants webhooks", () => {
     Effect.gen(function* () {
       const { received, url } = yield* shop()
       yield* withWebhooks(
-        { url, secret, reorderWithin: "1 second" },
+        { url, secret, plan: { reorderWithinMs: 1_000 } },
         Effect.gen(function* () {
           yield* pay
           yield* TestClock.adjust("1 second")
           yield* until(
-            () => received.length === 4,
+            () => received.length === 5,
             () => typesOf(received).join()
           )
           assert.deepStrictEqual(typesOf(received), story.toReversed())
@@ -151,7 +154,7 @@ describe("given a shop which wants webhooks", () => {
     Effect.gen(function* () {
       const { received, url } = yield* shop()
       yield* withWebhooks(
-        { url, secret, delay: "1 minute" },
+        { url, secret, plan: { delayMs: 60_000 } },
         Effect.gen(function* () {
           yield* pay
           yield* TestClock.adjust("59 seconds")
@@ -159,7 +162,7 @@ describe("given a shop which wants webhooks", () => {
           assert.deepStrictEqual(received, [])
           yield* TestClock.adjust("1 second")
           yield* until(
-            () => received.length === 4,
+            () => received.length === 5,
             () => typesOf(received).join()
           )
         })
@@ -169,20 +172,128 @@ describe("given a shop which wants webhooks", () => {
 
   it.effect("when the shop does not accept one, then it is sent again a little later", () =>
     Effect.gen(function* () {
-      const { received, url } = yield* shop([500, 500, 500, 500])
+      const { received, url } = yield* shop([500, 500, 500, 500, 500])
       yield* withWebhooks(
         { url, secret },
         Effect.gen(function* () {
           yield* pay
           yield* TestClock.adjust(0)
           yield* until(
-            () => received.length === 4,
+            () => received.length === 5,
             () => typesOf(received).join()
           )
           // The shop's answers come over the wire, and only then is a repeat set.
           const pass = Effect.andThen(TestClock.adjust("1 second"), TestClock.withLive(Effect.sleep("5 millis")))
-          yield* Effect.repeat(pass, { until: () => received.length === 8, times: 1_000 })
-          assert.sameMembers([...typesOf(received.slice(4))], story)
+          yield* Effect.repeat(pass, { until: () => received.length === 10, times: 1_000 })
+          assert.sameMembers([...typesOf(received.slice(5))], story)
+        })
+      )
+    })
+  )
+
+  it.effect("when the card says how they come, then so they come, for its payments only", () =>
+    Effect.gen(function* () {
+      const { received, url } = yield* shop()
+      yield* withWebhooks(
+        { url, secret },
+        Effect.gen(function* () {
+          yield* payWith("pm_sandbox_webhooks_twenty_times")
+          yield* payWith("pm_sandbox_webhooks_never")
+          yield* TestClock.adjust(0)
+          yield* until(
+            () => received.length === 100,
+            () => typesOf(received).join()
+          )
+          assert.strictEqual(new Set(received.map(({ body }) => JSON.parse(body).id)).size, 5)
+        })
+      )
+    })
+  )
+
+  it.effect("when a refund comes to its end by itself, then that is told when it happens", () =>
+    Effect.gen(function* () {
+      const { received, url } = yield* shop()
+      yield* withWebhooks(
+        { url, secret },
+        Effect.gen(function* () {
+          yield* payWith("pm_sandbox_refund_pending_then_fails")
+          yield* TestClock.adjust("5 seconds")
+          yield* until(
+            () => received.length === 7,
+            () => typesOf(received).join()
+          )
+          assert.includeMembers([...typesOf(received)], ["refund.failed", "refund.updated"])
+          const statuses = received
+            .map(({ body }) => JSON.parse(body))
+            .filter(({ type }) => type.startsWith("refund."))
+            .map(({ data, type }) => `${type} ${data.object.status}`)
+          assert.sameMembers(statuses, ["refund.created pending", "refund.failed failed", "refund.updated failed"])
+        })
+      )
+    })
+  )
+
+  it.effect("when forged ones are to come too, then the SDK accepts the genuine ones and none of the others", () =>
+    Effect.gen(function* () {
+      const { received, url } = yield* shop()
+      yield* withWebhooks(
+        { url, secret },
+        Effect.gen(function* () {
+          yield* payWith("pm_sandbox_webhooks_forged")
+          yield* TestClock.adjust(0)
+          yield* until(
+            () => received.length === 5 * (forgeryKinds.length + 1),
+            () => typesOf(received).join()
+          )
+          const accepted = received.filter(({ body, signature }) => {
+            try {
+              stripe.webhooks.constructEvent(body, signature, secret, 300, undefined, 0)
+              return true
+            } catch {
+              return false
+            }
+          })
+          // The SDK checks no time to come: that is the shop's to do.
+          assert.strictEqual(accepted.length, 10)
+          assert.strictEqual(accepted.filter(({ signature }) => signature.startsWith("t=360,")).length, 5)
+        })
+      )
+    })
+  )
+
+  it.effect("when one is asked for again, or as a forgery, then it is sent so", () =>
+    Effect.gen(function* () {
+      const { received, url } = yield* shop()
+      yield* withWebhooks(
+        { url, secret, plan: { copies: 0 } },
+        Effect.gen(function* () {
+          yield* pay
+          const sandbox = yield* Sandbox
+          const ask = (path: string, body: string) =>
+            Effect.promise(
+              async () => (await fetch(`${sandbox.url}/sandbox/webhooks${path}`, { method: "POST", body })).status
+            )
+          const listed = yield* Effect.promise(
+            async (): Promise<{ readonly sent: ReadonlyArray<{ readonly id: string; readonly type: string }> }> =>
+              JSON.parse(await (await fetch(`${sandbox.url}/sandbox/webhooks`)).text())
+          )
+          assert.deepStrictEqual(
+            listed.sent.map(({ type }) => type),
+            story
+          )
+          const id = listed.sent[0]?.id
+          assert.strictEqual(yield* ask(`/${id}/resend`, '{"times":2}'), 200)
+          assert.strictEqual(yield* ask(`/${id}/forge`, '{"kind":"wrong_secret"}'), 200)
+          assert.strictEqual(yield* ask("/evt_unknown/resend", "{}"), 404)
+          assert.strictEqual(yield* ask(`/${id}/forge`, '{"kind":"polite"}'), 400)
+          assert.strictEqual(yield* ask("", '{"copies":-1}'), 400)
+          assert.strictEqual(yield* ask("", '{"copies":3}'), 200)
+          yield* TestClock.adjust(0)
+          yield* until(
+            () => received.length === 3,
+            () => typesOf(received).join()
+          )
+          assert.deepStrictEqual(new Set(typesOf(received)), new Set(["payment_intent.created"]))
         })
       )
     })
