@@ -19,6 +19,19 @@ import { type Counters, type CounterTable, flushStatement, type Row, toJson } fr
 /** How many remembered keys are loaded with an actor; older ones are looked up. */
 const loadedKeys = 500
 
+/**
+ * How flushes are planned: once for each combination of parts, and by the keys of the rows they name. Tables may be empty when a plan is
+ * made and full later, when reading them through would cost every flush as much as there are rows.
+ */
+export const planning = {
+  plan_cache_mode: "force_generic_plan",
+  jit: "off",
+  enable_seqscan: "off",
+  enable_bitmapscan: "off",
+  enable_hashjoin: "off",
+  enable_mergejoin: "off"
+} as const
+
 /** Combinations of parts whose statements are kept. */
 const preparedStatements = 512
 
@@ -92,8 +105,7 @@ const makeLane = Effect.fnUntraced(function* (options: PostgresStoreOptions) {
         startupParameters: {
           idle_in_transaction_session_timeout: `${Duration.toMillis(options.idleInTransaction)}`,
           statement_timeout: `${Duration.toMillis(options.flushTimeout)}`,
-          plan_cache_mode: "force_generic_plan",
-          jit: "off"
+          ...planning
         }
       }).pipe(Effect.provideService(Scope.Scope, scope))
     )
