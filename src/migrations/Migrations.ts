@@ -6,6 +6,7 @@ import createCatalog from "./0001_create_catalog.ts"
 import createStock from "./0002_create_stock.ts"
 import createRuntime from "./0003_create_runtime.ts"
 import createOrders from "./0004_create_orders.ts"
+import extendWorkflows from "./0005_extend_workflows.ts"
 
 /**
  * Every migration, by `<number>_<name>` as its file is called. A new one is a file with an Effect as its default export
@@ -15,7 +16,8 @@ const migrations: Readonly<Record<string, Effect.Effect<void, unknown, SqlClient
   "0001_create_catalog": createCatalog,
   "0002_create_stock": createStock,
   "0003_create_runtime": createRuntime,
-  "0004_create_orders": createOrders
+  "0004_create_orders": createOrders,
+  "0005_extend_workflows": extendWorkflows
 }
 
 const table = "schema_migrations"

@@ -253,6 +253,20 @@ export const keepFirst = (table: LogTable): Part => ({
     `insert into ${table.name} (${list(table.columns)}) select ${list(table.columns, "x.")} from ${recordset(table.columns, parameter)} on conflict do nothing returning 1`
 })
 
+/** Rows of which the last version stays; `identity` is the table's primary key. */
+export const keepLast = (table: LogTable, identity: ReadonlyArray<string>): Part => {
+  const changing = Object.keys(table.columns).filter((name) => !identity.includes(name))
+  return {
+    name: `set ${table.name}`,
+    table: table.name,
+    action: "set",
+    guarded: false,
+    identity,
+    sql: (parameter) =>
+      `insert into ${table.name} (${list(table.columns)}) select ${list(table.columns, "x.")} from ${recordset(table.columns, parameter)} on conflict (${identity.join(", ")}) do update set ${changing.map((name) => `"${name}" = excluded."${name}"`).join(", ")} returning 1`
+  }
+}
+
 /**
  * One statement for a whole flush: a data-modifying CTE a part. It divides by zero unless every guarded row was written, so that
  * a commit sent right behind it can never make half a flush durable. `$1` is the number of guarded rows.

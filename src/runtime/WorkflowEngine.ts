@@ -9,7 +9,7 @@
  * `DurableClock.sleep` of up to `inMemoryThreshold` (60 s unless said otherwise) is an ordinary activity, so it starts over after a crash
  * and keeps the execution in memory. Pass `inMemoryThreshold: 0` to have it as a row with an exact instant.
  */
-import { Context, DateTime, Duration, Effect, Exit, Fiber, Layer, Option, Schedule, Schema, Scope } from "effect"
+import { Clock, Context, DateTime, Duration, Effect, Exit, Fiber, Layer, Option, Schedule, Schema, Scope } from "effect"
 import { Workflow, WorkflowEngine } from "effect/workflow"
 import { IdempotencyConflict, Unavailable } from "../domain/Refusals.ts"
 import { PlacedBy } from "../domain/PlacedBy.ts"
@@ -23,6 +23,7 @@ import {
   type ExecutionDefinition,
   Executions,
   executionType,
+  type InFlight,
   makeDefinition,
   Parent,
   type Standing,
@@ -31,6 +32,16 @@ import {
   type Whereabouts,
   whereaboutsOf
 } from "./WorkflowExecution.ts"
+import {
+  type Begun,
+  endingOf,
+  keepLogged,
+  logColumns,
+  loggedOf,
+  rowOf,
+  type StepName,
+  WorkflowLog
+} from "./WorkflowLog.ts"
 
 /** Annotates an activity whose first answer is to be stored, since asking again could give another one. */
 export const Memo: Context.Reference<boolean> = Context.Reference("cartwright/runtime/WorkflowEngine/Memo", {
@@ -62,6 +73,17 @@ export class Workflows extends Context.Service<
     ) => Effect.Effect<Prepared, Unavailable, Payload["EncodingServices"]>
     /** Executions with a body under way on this node; the suspended ones take no memory. */
     readonly running: Effect.Effect<number>
+    /** The tags of the workflows this node can run. */
+    readonly registered: Effect.Effect<ReadonlyArray<string>>
+    /** What an execution is at right now, on whichever node it lives: what its log does not tell yet. */
+    readonly inFlight: (execution: {
+      readonly id: string
+      readonly businessKey: string
+    }) => Effect.Effect<InFlight, Unavailable>
+    /** Wakes an execution, also one that waits on failure. Whether there was one which had not ended. */
+    readonly resume: (executionId: string) => Effect.Effect<boolean, Unavailable>
+    /** Ends an execution where it would wait next, with its compensations. Whether there was one which had not ended. */
+    readonly interrupt: (executionId: string) => Effect.Effect<boolean, Unavailable>
   }
 >()("cartwright/runtime/WorkflowEngine/Workflows") {}
 
@@ -84,6 +106,7 @@ interface Execution {
   readonly steps: Map<string, Exit.Exit<unknown, unknown>>
   readonly parents: Map<string, Parent>
   readonly clocks: Set<string>
+  readonly log: WorkflowLog
   cell: Cell<ExecutionDefinition> | undefined
   workflow: string | undefined
   /** The turn its run began in. */
@@ -111,6 +134,7 @@ export const make = Effect.fnUntraced(function* (options: WorkflowEngineOptions)
   const placement = yield* Placement
   const timers = yield* Timers
   const runFork = Effect.runForkWith(yield* Effect.context<never>())
+  const clock = yield* Clock.Clock
   const definition = makeDefinition(options.watchdog)
   const executions = new Map<string, Execution>()
   const registrations = new Map<string, Registration>()
@@ -131,6 +155,7 @@ export const make = Effect.fnUntraced(function* (options: WorkflowEngineOptions)
       steps: new Map(),
       parents: new Map(),
       clocks: new Set(),
+      log: new WorkflowLog(),
       cell: undefined,
       workflow: undefined,
       turn: 0,
@@ -160,7 +185,10 @@ export const make = Effect.fnUntraced(function* (options: WorkflowEngineOptions)
       }
       execution.workflow = state.name
       execution.fresh &&= cell.version === 1
-      yield* loadSteps(execution)
+      yield* Effect.all([loadSteps(execution), execution.fresh ? Effect.void : loadLog(execution)], {
+        concurrency: "unbounded",
+        discard: true
+      })
       const payload = yield* decodePayload(registration.workflow, state.payload).pipe(
         Effect.provideContext(registration.services)
       )
@@ -238,11 +266,12 @@ export const make = Effect.fnUntraced(function* (options: WorkflowEngineOptions)
     yield* Scope.close(instance.scope, Exit.void)
     const encoded = yield* encodeResult(registration, result)
     const failed = result.failed === true
-    yield* patient(
+    yield* logging(execution, (write) =>
       journal.unit({
         cells: [cell],
         cause: "workflow waits",
         body: (transaction) => {
+          write(transaction)
           const state = transaction.state(cell)
           if (state._tag !== "Running") return
           if (failed ? state.explicitTurn > execution.turn : state.turn > execution.turn) return
@@ -262,7 +291,7 @@ export const make = Effect.fnUntraced(function* (options: WorkflowEngineOptions)
   ) {
     const encoded = yield* encodeResult(registration, result)
     const succeeded = Exit.isSuccess(result.exit)
-    yield* patient(
+    yield* logging(execution, (write) =>
       journal.unit({
         cells: [cell],
         cause: "workflow ends",
@@ -270,6 +299,8 @@ export const make = Effect.fnUntraced(function* (options: WorkflowEngineOptions)
           const state = transaction.state(cell)
           // Of two owners the first one's result counts.
           if (state._tag !== "Running" && state._tag !== "Suspended") return
+          execution.log.close(transaction.now)
+          write(transaction)
           transaction.execute(cell, `finish/${state.turn}`, { _tag: "Finish", succeeded, result: encoded })
           for (const name of execution.clocks) transaction.write(clearTimer, timerOf(execution.id, name))
           for (const { businessKey, executionId } of execution.parents.values()) {
@@ -359,9 +390,7 @@ export const make = Effect.fnUntraced(function* (options: WorkflowEngineOptions)
     patient(store.query(text, parameters))
 
   const whereabouts = (id: string): Effect.Effect<Whereabouts | undefined> =>
-    query("select name, business_key, status, result from runtime.workflows where id = $1", [id]).pipe(
-      Effect.map(([row]) => (row === undefined ? undefined : whereaboutsOf(row)))
-    )
+    query(whereaboutsQuery, [id]).pipe(Effect.map(([row]) => (row === undefined ? undefined : whereaboutsOf(row))))
 
   const loadSteps = (execution: Execution) =>
     query("select name, result from runtime.workflow_steps where execution_id = $1", [execution.id]).pipe(
@@ -375,6 +404,37 @@ export const make = Effect.fnUntraced(function* (options: WorkflowEngineOptions)
         }
       })
     )
+
+  const loadLog = (execution: Execution) =>
+    query(`select ${logColumns} from runtime.workflow_log where execution_id = $1`, [execution.id]).pipe(
+      Effect.map((rows) => {
+        execution.log.load(rows.map(loggedOf))
+      })
+    )
+
+  const instant = () => DateTime.makeUnsafe(clock.currentTimeMillisUnsafe())
+
+  const beginStep = (execution: Execution, step: StepName): Begun =>
+    execution.log.begin(step, execution.turn, instant())
+
+  const endStep = (execution: Execution, begun: Begun, exit: Exit.Exit<unknown, unknown>) => {
+    execution.log.end(begun, execution.turn, instant(), endingOf(exit))
+  }
+
+  /** A write of an execution, which takes along what is not in its log yet. */
+  const logging = <A>(
+    execution: Execution | undefined,
+    unit: (write: (transaction: Transaction) => void) => Effect.Effect<A, Unavailable | IdempotencyConflict>
+  ): Effect.Effect<A> => {
+    let steps: WorkflowLog["unwritten"] = []
+    return patient(
+      unit((transaction) => {
+        if (execution === undefined) return
+        steps = execution.log.unwritten
+        for (const step of steps) transaction.write(keepLogged, rowOf(execution.id, step))
+      })
+    ).pipe(Effect.tap(Effect.sync(() => execution?.log.written(steps))))
+  }
 
   /** The first answer a step was given, if any. Read again when it is not in memory: any node may have written it. */
   const findStep = (id: string, name: string): Effect.Effect<Option.Option<Exit.Exit<unknown, unknown>>> =>
@@ -396,11 +456,12 @@ export const make = Effect.fnUntraced(function* (options: WorkflowEngineOptions)
   }
 
   const keep = (id: string, name: string, result: unknown) =>
-    patient(
+    logging(executions.get(id), (write) =>
       journal.unit({
         cells: [],
         cause: `workflow step ${name}`,
         body: (transaction) => {
+          write(transaction)
           writeStep(transaction, id, name, result)
         }
       })
@@ -462,6 +523,11 @@ export const make = Effect.fnUntraced(function* (options: WorkflowEngineOptions)
           preempt(executionId, deferred, turn)
         }
       }),
+    InFlight: (businessKey, { executionId }) =>
+      Effect.map(localBucket(businessKey), () => {
+        const execution = executions.get(executionId)
+        return { running: execution !== undefined, steps: execution?.log.unwritten ?? [] }
+      }),
     Resume: (businessKey, { executionId }) => wakeHere(businessKey, executionId, { cause: "resumed", explicit: true }),
     Interrupt: (businessKey, { executionId, unsafe }) =>
       wakeHere(businessKey, executionId, {
@@ -484,7 +550,7 @@ export const make = Effect.fnUntraced(function* (options: WorkflowEngineOptions)
         transaction.write(clearTimer, timerOf(id, name))
       }
       if (name.startsWith(clockTimer(""))) {
-        const deferred = `DurableClock/${name.slice(clockTimer("").length)}`
+        const deferred = `${clockPrefix}${name.slice(clockTimer("").length)}`
         yield* wake(id, bucket, {
           cause: `timer ${name}`,
           write: (transaction) => {
@@ -503,18 +569,22 @@ export const make = Effect.fnUntraced(function* (options: WorkflowEngineOptions)
       if (isRunning(cell)) run(id, bucket)
       // A new owner hears of it before it is due; only afterwards must it be moved.
       if (DateTime.isLessThan(now, dueAt)) return
-      yield* journal.unit({
-        cells: [cell],
-        cause: "watchdog",
-        body: (transaction) => {
-          const state = transaction.state(cell)
-          if (state._tag === "Running") {
-            transaction.execute(cell, `extend/${state.watchdogAt.epochMilliseconds}/${dueAt.epochMilliseconds}`, {
-              _tag: "Extend"
-            })
-          } else if (state._tag === "Finished" || state._tag === "Absent") clear(transaction)
-        }
-      })
+      const execution = executions.get(id)
+      yield* logging(execution, (write) =>
+        journal.unit({
+          cells: [cell],
+          cause: "watchdog",
+          body: (transaction) => {
+            const state = transaction.state(cell)
+            if (state._tag === "Running") {
+              write(transaction)
+              transaction.execute(cell, `extend/${state.watchdogAt.epochMilliseconds}/${dueAt.epochMilliseconds}`, {
+                _tag: "Extend"
+              })
+            } else if (state._tag === "Finished" || state._tag === "Absent") clear(transaction)
+          }
+        })
+      )
     })
   )
 
@@ -552,6 +622,11 @@ export const make = Effect.fnUntraced(function* (options: WorkflowEngineOptions)
       const businessKey = businessKeyOf(workflow, payload)
       const client = clients(businessKey)
       const waits = parent !== undefined && detached !== true && !discard
+      const own = parent === undefined ? undefined : executions.get(parent.executionId)
+      const begun =
+        own === undefined
+          ? undefined
+          : beginStep(own, { kind: "child", name: workflow._tag, attempt: 1, childId: executionId })
       yield* patient(
         client.Start({
           executionId,
@@ -560,12 +635,18 @@ export const make = Effect.fnUntraced(function* (options: WorkflowEngineOptions)
           parent: waits ? yield* asParent(parent.executionId) : undefined
         })
       )
-      if (discard) return undefined as never
+      if (discard) {
+        if (own !== undefined && begun !== undefined) own.log.end(begun, own.turn, instant(), { outcome: "started" })
+        return undefined as never
+      }
       while (true) {
         const standing = yield* patient(
           client.Await({ executionId, suspended: waits, atMostMs: Duration.toMillis(options.awaitWithin) })
         )
-        if (standing._tag === "Settled") return (yield* decodeResult(workflow, standing.result)) as never
+        if (standing._tag === "Pending") continue
+        const result = yield* decodeResult(workflow, standing.result)
+        if (result._tag === "Complete" && own !== undefined && begun !== undefined) endStep(own, begun, result.exit)
+        return result as never
       }
     }),
 
@@ -590,20 +671,30 @@ export const make = Effect.fnUntraced(function* (options: WorkflowEngineOptions)
       const step = activityStep(activity.name, attempt)
       const memo = Context.get(activity.annotations, Memo)
       const known = memo ? yield* findStep(execution.id, step) : Option.none()
-      if (Option.isSome(known)) return new Workflow.Complete({ exit: known.value })
+      if (Option.isSome(known)) {
+        endStep(execution, beginStep(execution, activityName(activity.name, attempt)), known.value)
+        return new Workflow.Complete({ exit: known.value })
+      }
       // An interrupted execution begins nothing new; whether this is new is known of one which has not moved.
       const begun = execution.attempted.has(step) || !execution.fresh
       if (!begun && execution.cell !== undefined && isInterrupted(execution.cell) && !outer.interrupted) {
         return new Workflow.Suspended({})
       }
       execution.attempted.add(step)
+      const logged = beginStep(execution, activityName(activity.name, attempt))
       const instance = WorkflowEngine.WorkflowInstance.initial(outer.workflow, outer.executionId, {
         awaitedDeferreds: execution.activityAwaits
       })
       instance.interrupted = outer.interrupted
       const result = yield* activity.executeEncoded.pipe(
         Workflow.intoResult,
-        Effect.provideService(WorkflowEngine.WorkflowInstance, instance)
+        Effect.provideService(WorkflowEngine.WorkflowInstance, instance),
+        Effect.onExit((exit) =>
+          Effect.sync(() => {
+            if (Exit.isFailure(exit)) endStep(execution, logged, exit)
+            else if (exit.value._tag === "Complete") endStep(execution, logged, exit.value.exit)
+          })
+        )
       ) as Effect.Effect<Workflow.Result<unknown, unknown>>
       if (!memo || result._tag === "Suspended") return result
       yield* keep(execution.id, step, encodeActivityExit(Exit.map(result.exit, (value) => value ?? null)))
@@ -614,7 +705,13 @@ export const make = Effect.fnUntraced(function* (options: WorkflowEngineOptions)
 
     deferredResult: Effect.fnUntraced(function* (deferred) {
       const { executionId } = yield* WorkflowEngine.WorkflowInstance
-      return yield* findStep(executionId, deferredStep(deferred.name))
+      const exit = yield* findStep(executionId, deferredStep(deferred.name))
+      const execution = executions.get(executionId)
+      if (execution !== undefined) {
+        const begun = beginStep(execution, waitName(deferred.name))
+        if (Option.isSome(exit)) endStep(execution, begun, exit.value)
+      }
+      return exit
     }),
 
     deferredDone: Effect.fnUntraced(function* ({ deferredName, executionId, exit }) {
@@ -636,13 +733,13 @@ export const make = Effect.fnUntraced(function* (options: WorkflowEngineOptions)
       yield* patient(clients(found.businessKey).Complete({ executionId, deferred: deferredName, exit: encoded }))
     }),
 
-    scheduleClock: Effect.fnUntraced(function* (_workflow, { clock, executionId }) {
-      if (!Duration.isFinite(clock.duration)) return
+    scheduleClock: Effect.fnUntraced(function* (_workflow, { clock: wait, executionId }) {
+      if (!Duration.isFinite(wait.duration)) return
       const execution = executions.get(executionId)
       const found = execution === undefined ? yield* unfinished(executionId) : undefined
       const bucket = execution?.bucket ?? (found === undefined ? undefined : placement.bucketOf(found.businessKey))
       if (bucket === undefined) return
-      const name = clockTimer(clock.name)
+      const name = clockTimer(wait.name)
       execution?.clocks.add(name)
       // One that was set before keeps its instant; one that rang has left its step. In this order, since ringing turns one into the other.
       const pending = yield* query(
@@ -650,14 +747,15 @@ export const make = Effect.fnUntraced(function* (options: WorkflowEngineOptions)
         [executionId, executionType, name]
       )
       if (pending.length > 0) return
-      if (Option.isSome(yield* findStep(executionId, deferredStep(clock.deferred.name)))) return
-      yield* patient(
+      if (Option.isSome(yield* findStep(executionId, deferredStep(wait.deferred.name)))) return
+      yield* logging(execution, (write) =>
         journal.unit({
           cells: [],
-          cause: `clock ${clock.name}`,
-          body: ({ now, write }) => {
-            const dueAt = DateTime.addDuration(now, clock.duration)
-            write(setTimers, {
+          cause: `clock ${wait.name}`,
+          body: (transaction) => {
+            write(transaction)
+            const dueAt = DateTime.addDuration(transaction.now, wait.duration)
+            transaction.write(setTimers, {
               ...timerOf(executionId, name),
               bucket,
               due_at: DateTime.formatIso(dueAt),
@@ -675,6 +773,21 @@ export const make = Effect.fnUntraced(function* (options: WorkflowEngineOptions)
   const interrupt = Effect.fnUntraced(function* (executionId: string, unsafe: boolean) {
     const found = yield* unfinished(executionId)
     if (found !== undefined) yield* patient(clients(found.businessKey).Interrupt({ executionId, unsafe }))
+  })
+
+  /** For whoever would rather hear that it cannot be done now than wait. */
+  const told = Effect.fnUntraced(function* (
+    executionId: string,
+    tell: (found: Whereabouts) => Effect.Effect<void, Unavailable>
+  ) {
+    const rows = yield* Effect.mapError(
+      store.query(whereaboutsQuery, [executionId]),
+      () => new Unavailable({ retryAfterMs: 1000 })
+    )
+    const found = rows[0] === undefined ? undefined : whereaboutsOf(rows[0])
+    if (found === undefined || isFinal(found)) return false
+    yield* tell(found)
+    return true
   })
 
   /** How a child remembers who waits for it. Only an execution which runs here starts children here. */
@@ -709,7 +822,13 @@ export const make = Effect.fnUntraced(function* (options: WorkflowEngineOptions)
         }
       }
     }),
-    running: Effect.sync(() => executions.size)
+    running: Effect.sync(() => executions.size),
+    registered: Effect.sync(() => [...registrations.keys()].toSorted()),
+    inFlight: ({ businessKey, id }) => keyless(clients(businessKey).InFlight({ executionId: id })),
+    resume: (executionId) =>
+      told(executionId, ({ businessKey }) => keyless(clients(businessKey).Resume({ executionId }))),
+    interrupt: (executionId) =>
+      told(executionId, ({ businessKey }) => keyless(clients(businessKey).Interrupt({ executionId, unsafe: false })))
   })
 
   return Context.make(WorkflowEngine.WorkflowEngine, engine).pipe(Context.add(Workflows, workflows))
@@ -727,10 +846,21 @@ export const layer = layerWith({
   stopWithin: Duration.seconds(5)
 })
 
+const whereaboutsQuery = "select name, business_key, status, result from runtime.workflows where id = $1"
 const keepStep = keepFirst(stepsTable)
 const activityStep = (name: string, attempt: number) => `activity/${name}/${attempt}`
 const deferredStep = (name: string) => `deferred/${name}`
 const parentStep = (executionId: string) => `parent/${executionId}`
+/** Effect's own name for what a clock completes, and for one which is short enough to be slept through. */
+const clockPrefix = "DurableClock/"
+const activityName = (name: string, attempt: number): StepName =>
+  name.startsWith(clockPrefix)
+    ? { kind: "clock", name: name.slice(clockPrefix.length), attempt }
+    : { kind: "activity", name, attempt }
+const waitName = (deferred: string): StepName =>
+  deferred.startsWith(clockPrefix)
+    ? { kind: "clock", name: deferred.slice(clockPrefix.length), attempt: 1 }
+    : { kind: "deferred", name: deferred, attempt: 1 }
 const clockTimer = (name: string) => `clock/${name}`
 const timerOf = (executionId: string, name: string) => ({ actor_id: executionId, actor_type: executionType, name })
 
@@ -750,6 +880,10 @@ const patient = <A, R>(
   effect: Effect.Effect<A, Unavailable | IdempotencyConflict | Lost, R>
 ): Effect.Effect<A, never, R> =>
   effect.pipe(Effect.retry({ schedule: faults, while: (error) => error._tag !== "IdempotencyConflict" }), Effect.orDie)
+
+/** Of messages which have no keys. */
+const keyless = <A>(effect: Effect.Effect<A, Unavailable | IdempotencyConflict>): Effect.Effect<A, Unavailable> =>
+  Effect.catchTag(effect, "IdempotencyConflict", (conflict) => Effect.die(conflict))
 
 type Untyped = Schema.Codec<unknown, unknown>
 

@@ -5,6 +5,7 @@
 import { DateTime, Duration, Result, Schema } from "effect"
 import { Entity } from "effect/cluster"
 import { Rpc } from "effect/rpc"
+import { LoggedStep } from "../domain/Executions.ts"
 import type { ActorDefinition } from "./Actor.ts"
 import type { LogTable, Row, StateTable } from "./Table.ts"
 
@@ -217,6 +218,14 @@ export const Standing = Schema.TaggedUnion({
 })
 export type Standing = typeof Standing.Type
 
+/** What an execution is at, of which nothing is durable yet. */
+export const InFlight = Schema.Struct({
+  /** Whether its body is under way on its node. */
+  running: Schema.Boolean,
+  steps: Schema.Array(LoggedStep)
+})
+export type InFlight = typeof InFlight.Type
+
 /** Reaches an execution on whichever node it lives. Entity id: its business key. Every message may be repeated. */
 export const Executions = Entity.make("Executions", [
   /** Answers as soon as the start is durable. */
@@ -237,6 +246,7 @@ export const Executions = Entity.make("Executions", [
   Rpc.make("Complete", {
     payload: { executionId: Schema.String, deferred: Schema.String, exit: Schema.Unknown }
   }),
+  Rpc.make("InFlight", { payload: { executionId: Schema.String }, success: InFlight }),
   Rpc.make("Resume", { payload: { executionId: Schema.String } }),
   Rpc.make("Interrupt", { payload: { executionId: Schema.String, unsafe: Schema.Boolean } })
 ])

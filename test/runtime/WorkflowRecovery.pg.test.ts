@@ -471,6 +471,16 @@ describe("given an execution whose node dies at any of its writes", () => {
                 where
               )
             }
+            const logged = yield* sql<{ step: string }>`
+              select distinct l.kind || ' ' || l.name || ' ' || coalesce(l.outcome, 'open') as step
+              from runtime.workflow_log l join runtime.workflows w on w.id = l.execution_id where w.name = 'Long' and w.business_key = ${key}`
+            const last = breaks ? ["activity undo one", "activity undo two"] : ["activity three"]
+            const done = ["activity draw", "activity one", "activity two", "child Child", "clock nap", ...last]
+            assert.sameMembers(
+              logged.map(({ step: entry }) => entry),
+              done.map((entry) => `${entry} succeeded`),
+              where
+            )
             yield* on(b)(eventually(leftovers, (rows) => rows.length === 0))
             yield* a.stop
             yield* b.stop
