@@ -33,8 +33,8 @@ export const WarehouseId = Schema.String.check(Schema.isPattern(/^[A-Za-z0-9][A-
 )
 export type WarehouseId = typeof WarehouseId.Type
 
-/** The caller's name for one intent, 8 to 128 characters. The same key with the same content gets its first answer. */
-export const IdempotencyKey = Schema.String.check(Schema.isPattern(/^[\w.:/@|#-]{8,128}$/)).pipe(
+/** The caller's name for one intent, 8 to 200 characters. The same key with the same content gets its first answer. */
+export const IdempotencyKey = Schema.String.check(Schema.isPattern(/^[\w.:/@|#~-]{8,200}$/)).pipe(
   Schema.brand("IdempotencyKey")
 )
 export type IdempotencyKey = typeof IdempotencyKey.Type

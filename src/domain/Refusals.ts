@@ -18,6 +18,13 @@ export class IdempotencyConflict extends Schema.TaggedError<IdempotencyConflict>
 /** Not the caller's, or not there at all: the answer does not tell which. REQ-CHK-03. */
 export class AccessDenied extends Schema.TaggedError<AccessDenied>()("AccessDenied", {}, { httpApiStatus: 403 }) {}
 
+/** There is nothing under this id; said only to those who may see everything. */
+export class NotFound extends Schema.TaggedError<NotFound>()(
+  "NotFound",
+  { id: Schema.String },
+  { httpApiStatus: 404 }
+) {}
+
 /** The command does not fit the status met. */
 export class IllegalTransition extends Schema.TaggedError<IllegalTransition>()(
   "IllegalTransition",

@@ -160,6 +160,16 @@ export const limitsOf = (values: Values): ShopLimits => ({
     confirmRate: { limit: values.RATE_LIMIT_CONFIRM, window: values.RATE_LIMIT_CONFIRM_WINDOW },
     resolveAfter: values.PAYMENT_LOOKUP_BACKOFF_BASE,
     actionPollInterval: values.ACTION_POLL_INTERVAL
+  },
+  alert: {
+    dedupeFor: values.ALERT_DEDUPE_WINDOW,
+    deliveryBackoff: { base: values.ALERT_BACKOFF_BASE, cap: values.ALERT_BACKOFF_CAP },
+    keepFor: values.ALERT_RETENTION
+  },
+  compensation: {
+    maxRetries: values.COMPENSATION_MAX_RETRIES,
+    backoff: { base: values.COMPENSATION_RETRY_BASE, cap: values.COMPENSATION_RETRY_CAP },
+    keepFor: values.COMPENSATION_RETENTION
   }
 })
 
@@ -282,6 +292,8 @@ const rules = ({ demo }: LoadOptions): ReadonlyArray<Rule> => [
   capped("PAYMENT_LOOKUP_BACKOFF_BASE", "PAYMENT_LOOKUP_BACKOFF_CAP"),
   capped("CAPTURE_BACKOFF_BASE", "CAPTURE_BACKOFF_CAP"),
   capped("NOTICE_BACKOFF_BASE", "NOTICE_BACKOFF_CAP"),
+  capped("ALERT_BACKOFF_BASE", "ALERT_BACKOFF_CAP"),
+  capped("COMPENSATION_RETRY_BASE", "COMPENSATION_RETRY_CAP"),
   {
     keys: ["SHARD_LOCK_REFRESH", "SHARD_LOCK_EXPIRATION"],
     holds: (values) =>

@@ -421,6 +421,34 @@ const orders = {
   })
 }
 
+const compensations = {
+  COMPENSATION_MAX_RETRIES: whole(
+    3,
+    {
+      about:
+        "Of an operation whose undoing failed, by itself and on durable timers; then an operator has to see to it.",
+      source: "N-015"
+    },
+    { minimum: 0, maximum: 20 }
+  ),
+  COMPENSATION_RETRY_BASE: duration("1 minute", { about: "Before the first of them; doubles.", source: "N-016" }),
+  COMPENSATION_RETRY_CAP: duration("30 minutes", { about: "It grows up to this.", source: "N-016" }),
+  COMPENSATION_RETENTION: duration("90 days", {
+    about: "How long a resolved one is kept; the others are kept until they are.",
+    source: "N-052"
+  })
+}
+
+const alerts = {
+  ALERT_DEDUPE_WINDOW: duration("15 minutes", {
+    about: "The same trouble met again within this tells nobody a second time.",
+    source: "N-069"
+  }),
+  ALERT_BACKOFF_BASE: duration("5 seconds", { about: "After the first vain attempt to tell somebody; doubles." }),
+  ALERT_BACKOFF_CAP: duration("5 minutes", { about: "It grows up to this." }),
+  ALERT_RETENTION: duration("90 days", { about: "How long an alert is kept once it is over.", source: "N-052" })
+}
+
 const runtime = {
   ACTOR_CALL_TIMEOUT: duration("10 seconds", { about: "For a call to an actor, wherever it lives." }),
   ACTORS_RESIDENT_MAX: whole(
@@ -508,6 +536,8 @@ export const settings = {
   ...reservations,
   ...payments,
   ...orders,
+  ...compensations,
+  ...alerts,
   ...runtime,
   ...telemetry
 }
@@ -536,6 +566,8 @@ export const chapters: ReadonlyArray<{
   { title: "Reservations", settings: reservations },
   { title: "Payments", settings: payments },
   { title: "Orders", settings: orders },
+  { title: "Failed compensations", settings: compensations },
+  { title: "Alerts", settings: alerts },
   { title: "Runtime", settings: runtime },
   { title: "Logs, metrics and traces", settings: telemetry }
 ]

@@ -5,8 +5,11 @@ import type { SqlClient } from "effect/sql/SqlClient"
 import type { Catalog } from "../catalog/Catalog.ts"
 import type { Promotions } from "../catalog/Promotions.ts"
 import type { ShippingQuotes } from "../catalog/ShippingQuotes.ts"
+import * as AlertActor from "../entities/alert/AlertActor.ts"
+import type { AlertLimits } from "../entities/alert/AlertDecider.ts"
 import * as CartActor from "../entities/cart/CartActor.ts"
 import * as CheckoutSessionActor from "../entities/checkoutSession/CheckoutSessionActor.ts"
+import type { CompensationLimits } from "../entities/failedCompensation/FailedCompensationDecider.ts"
 import * as OrderActor from "../entities/order/OrderActor.ts"
 import type { OrderLimits } from "../entities/order/OrderDecider.ts"
 import * as PaymentActor from "../entities/payment/PaymentActor.ts"
@@ -59,6 +62,8 @@ export interface ShopLimits {
   readonly payment: PaymentLimits
   readonly order: OrderLimits
   readonly checkout: CheckoutLimits
+  readonly alert: AlertLimits
+  readonly compensation: CompensationLimits
 }
 
 export const defaultLimits: ShopLimits = {
@@ -99,6 +104,16 @@ export const defaultLimits: ShopLimits = {
     confirmRate: { limit: 5, window: Duration.minutes(10) },
     resolveAfter: Duration.minutes(1),
     actionPollInterval: Duration.seconds(3)
+  },
+  alert: {
+    dedupeFor: Duration.minutes(15),
+    deliveryBackoff: { base: Duration.seconds(5), cap: Duration.minutes(5) },
+    keepFor: Duration.days(90)
+  },
+  compensation: {
+    maxRetries: 3,
+    backoff: { base: Duration.minutes(1), cap: Duration.minutes(30) },
+    keepFor: Duration.days(90)
   }
 }
 
@@ -167,6 +182,7 @@ export const layer = (
       const actors = yield* Actors
       const placed = yield* Placement
       const { cart, order, payment, reservation, session } = yield* CheckoutActors
+      actors.host(AlertActor.hosting(AlertActor.make(limits.alert, [])))
       actors.host(CartActor.hosting(cart))
       actors.host(CheckoutSessionActor.hosting(session))
       actors.host(ReservationActor.hosting(reservation))

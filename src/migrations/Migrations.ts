@@ -7,6 +7,7 @@ import createStock from "./0002_create_stock.ts"
 import createRuntime from "./0003_create_runtime.ts"
 import createOrders from "./0004_create_orders.ts"
 import extendWorkflows from "./0005_extend_workflows.ts"
+import createOperations from "./0006_create_operations.ts"
 
 /**
  * Every migration, by `<number>_<name>` as its file is called. A new one is a file with an Effect as its default export
@@ -17,7 +18,8 @@ const migrations: Readonly<Record<string, Effect.Effect<void, unknown, SqlClient
   "0002_create_stock": createStock,
   "0003_create_runtime": createRuntime,
   "0004_create_orders": createOrders,
-  "0005_extend_workflows": extendWorkflows
+  "0005_extend_workflows": extendWorkflows,
+  "0006_create_operations": createOperations
 }
 
 const table = "schema_migrations"

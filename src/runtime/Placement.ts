@@ -9,6 +9,7 @@ import { type Cause, Context, Duration, Effect, Exit, Layer, Predicate, Schema }
 import { Entity, Sharding } from "effect/cluster"
 import * as EntityId from "effect/cluster/EntityId"
 import { Rpc } from "effect/rpc"
+import { placementMark } from "../domain/Placed.ts"
 import { IdempotencyConflict, Unavailable } from "../domain/Refusals.ts"
 
 /** What may go wrong with any call, besides what its contract names. */
@@ -124,10 +125,16 @@ export class Placement extends Context.Service<
   }
 >()("cartwright/runtime/Placement") {}
 
-/** FNV-1a, so that every node and version puts an id into the same bucket. */
+const mark = placementMark.charCodeAt(0)
+
+/** FNV-1a of what stands before the placement mark, so that every node and version puts an id into the same bucket. */
 export const bucketOf = (id: string, buckets: number): number => {
   let hash = 0x811c9dc5
-  for (let index = 0; index < id.length; index++) hash = Math.imul(hash ^ id.charCodeAt(index), 0x01000193)
+  for (let index = 0; index < id.length; index++) {
+    const code = id.charCodeAt(index)
+    if (code === mark) break
+    hash = Math.imul(hash ^ code, 0x01000193)
+  }
   return (hash >>> 0) % buckets
 }
 

@@ -2,12 +2,15 @@
 import { readFileSync } from "node:fs"
 import { assert, describe, expect, it } from "@effect/vitest"
 import { checkoutTransitions } from "../../src/entities/checkoutSession/CheckoutSession.ts"
+import { compensationTransitions } from "../../src/entities/failedCompensation/FailedCompensation.ts"
 import { orderTransitions } from "../../src/entities/order/Order.ts"
 import { sagaTransitions } from "../../src/entities/payment/Payment.ts"
 import { orderPaymentStatus } from "../../src/entities/payment/PaymentDecider.ts"
 import { type AnyMachine, markdown, matrixOf, movesOf } from "../fixtures/Machine.ts"
+import { alertMachine } from "../fixtures/machines/AlertMachine.ts"
 import { cartMachine } from "../fixtures/machines/CartMachine.ts"
 import { checkoutSessionMachine } from "../fixtures/machines/CheckoutSessionMachine.ts"
+import { failedCompensationMachine } from "../fixtures/machines/FailedCompensationMachine.ts"
 import { orderMachine } from "../fixtures/machines/OrderMachine.ts"
 import { paymentMachine } from "../fixtures/machines/PaymentMachine.ts"
 import { reservationMachine } from "../fixtures/machines/ReservationMachine.ts"
@@ -70,6 +73,11 @@ interface Page {
 }
 
 const pages: Readonly<Record<string, Page>> = {
+  alert: {
+    machine: alertMachine,
+    names: alertMachine.statuses,
+    parts: { ...observed(alertMachine, "Absent"), matrix: matrixOf(alertMachine) }
+  },
   cart: {
     machine: cartMachine,
     names: cartMachine.statuses,
@@ -109,6 +117,15 @@ const pages: Readonly<Record<string, Page>> = {
         "partially_refunded",
         "refunded"
       ])
+    }
+  },
+  "failed-compensation": {
+    machine: failedCompensationMachine,
+    names: failedCompensationMachine.statuses,
+    parts: {
+      diagram: diagramOf(compensationTransitions, movesOf(failedCompensationMachine)),
+      transitions: tableOf(compensationTransitions),
+      matrix: matrixOf(failedCompensationMachine)
     }
   },
   order: {

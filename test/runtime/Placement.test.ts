@@ -60,6 +60,11 @@ describe("given ids", () => {
     }
   })
 
+  it("is that of the process which an id names before its mark, so that all of a process live together", () => {
+    assert.strictEqual(bucketOf("checkout-1~void_authorization:1", 128), bucketOf("checkout-1", 128))
+    assert.notStrictEqual(bucketOf("checkout-1:void_authorization:1", 128), bucketOf("checkout-1", 128))
+  })
+
   it("they are spread evenly", () => {
     const counts = new Map<number, number>()
     for (const index of range(64_000)) {
