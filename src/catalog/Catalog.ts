@@ -17,6 +17,7 @@ import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Sku } from "../domain/Ids.ts"
 import { Currency } from "../domain/Money.ts"
+import { withTimeLimit } from "../domain/TimeLimit.ts"
 import * as CatalogQueries from "./CatalogQueries.ts"
 import { type Page, type PageRequest, Product, maxPageSize, wordsOf } from "./Product.ts"
 
@@ -95,7 +96,7 @@ const make = Effect.gen(function* () {
   const unavailable = Effect.suspend(() => Effect.fail(new CatalogUnavailable({ retryAfter: limits.retryAfter })))
 
   const limited = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | CatalogUnavailable> =>
-    Effect.timeoutOrElse(effect, { duration: limits.timeLimit, orElse: () => unavailable })
+    withTimeLimit(limits.timeLimit, () => unavailable)(effect)
 
   // A shared read has no owner, so it must not run in the transaction of the caller who happened to come first.
   const answered = <A>(query: Effect.Effect<A, SqlError>): Effect.Effect<A, CatalogUnavailable> =>

@@ -3,6 +3,7 @@ import { Context, Duration, Effect, Layer, Schema } from "effect"
 import type { Address } from "../domain/Address.ts"
 import { Amount, Currency, Money } from "../domain/Money.ts"
 import { ServiceTimeout } from "../domain/Refusals.ts"
+import { withTimeLimit } from "../domain/TimeLimit.ts"
 import type { PricedLine } from "./Totals.ts"
 
 export const ShippingMethod = Schema.Literals(["standard", "express"])
@@ -33,11 +34,9 @@ export class ShippingQuotes extends Context.Service<
   static readonly make = (quote: Quote, timeLimit: Duration.Duration = defaultTimeLimit): ShippingQuotes["Service"] =>
     ShippingQuotes.of({
       quote: Effect.fn("ShippingQuotes.quote")((request) =>
-        Effect.timeoutOrElse(quote(request), {
-          duration: timeLimit,
-          orElse: () =>
-            Effect.fail(new ServiceTimeout({ service: "shipping", afterMs: Math.round(Duration.toMillis(timeLimit)) }))
-        })
+        withTimeLimit(timeLimit, () =>
+          Effect.fail(new ServiceTimeout({ service: "shipping", afterMs: Math.round(Duration.toMillis(timeLimit)) }))
+        )(quote(request))
       )
     })
 

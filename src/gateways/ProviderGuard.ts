@@ -5,6 +5,7 @@
 import { Cause, Clock, Duration, Effect, Exit, Metric, Option, Semaphore, Stream } from "effect"
 import type { Scope } from "effect"
 import { CircuitBreaker } from "effect/persistence"
+import { withTimeLimit } from "../domain/TimeLimit.ts"
 import type { PaymentGatewayLimits } from "./PaymentGateway.ts"
 import { ProviderUnavailable } from "./PaymentGateway.ts"
 
@@ -72,10 +73,7 @@ export const make = Effect.fnUntraced(function* <F>(options: {
   const limited = <A>(operation: string, send: Effect.Effect<A, F>): Effect.Effect<A, F> => {
     const { seconds, timeouts } = figuresOf(operation)
     return send.pipe(
-      Effect.timeoutOrElse({
-        duration: limits.timeout,
-        orElse: () => Effect.andThen(Metric.update(timeouts, 1), Effect.fail(onTimeout))
-      }),
+      withTimeLimit(limits.timeout, () => Effect.andThen(Metric.update(timeouts, 1), Effect.fail(onTimeout))),
       measured(seconds)
     )
   }

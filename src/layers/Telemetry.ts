@@ -29,7 +29,8 @@ export const layer = (settings: TelemetrySettings, options: TelemetryOptions): L
     Logger.layer([pretty ? Logger.consolePretty() : Logger.consoleJson, Logger.tracerLogger]),
     Layer.succeed(References.MinimumLogLevel, options.level ?? levels[LOG_LEVEL])
   )
-  if (endpoint === undefined) return log
+  // Spans nobody collects cost as much as the actors they are about.
+  if (endpoint === undefined) return Layer.merge(log, Layer.succeed(References.TracerEnabled, false))
   const headers = headersOf(settings.OTEL_EXPORTER_OTLP_HEADERS)
   return Otlp.layerJson({
     baseUrl: endpoint,

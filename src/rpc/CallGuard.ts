@@ -2,6 +2,7 @@
 import { Cause, Clock, Duration, Effect, Layer, Metric, Predicate } from "effect"
 import { type Rpc, RpcMiddleware, RpcSchema } from "effect/rpc"
 import { Unavailable } from "../domain/Refusals.ts"
+import { withTimeLimit } from "../domain/TimeLimit.ts"
 import { Api } from "./Api.ts"
 import { Draining } from "./Draining.ts"
 import { EdgeRefusal, InternalError, RequestTimeout } from "./Edge.ts"
@@ -42,7 +43,7 @@ const make = Effect.fnUntraced(function* (limits: CallLimits) {
     const ended = Effect.andThen(draining.begun, Effect.fail(elsewhere))
     const bounded = streaming
       ? Effect.raceFirst(effect, ended)
-      : Effect.timeoutOrElse(effect, { duration: limits.timeLimit, orElse: () => Effect.fail(late) })
+      : withTimeLimit(limits.timeLimit, () => Effect.fail(late))(effect)
 
     const admitted = Effect.suspend(() => {
       if (atOnce[kind] >= (streaming ? limits.streamsMax : limits.callsMax)) return Effect.fail(busy)

@@ -11,6 +11,7 @@ import * as EntityId from "effect/cluster/EntityId"
 import { Rpc } from "effect/rpc"
 import { placementMark } from "../domain/Placed.ts"
 import { IdempotencyConflict, Unavailable } from "../domain/Refusals.ts"
+import { withTimeLimit } from "../domain/TimeLimit.ts"
 
 /** What may go wrong with any call, besides what its contract names. */
 export type Fault = Unavailable | IdempotencyConflict
@@ -209,16 +210,14 @@ export const make = Effect.fnUntraced(function* (options: PlacementOptions) {
     if (isLocal(bucket)) {
       const handler = handlersOf.get(contract)?.[tag]
       if (handler === undefined) return yield* unavailable
-      return yield* handler(id, payload).pipe(
-        Effect.timeoutOrElse({ duration: timeout, orElse: () => Effect.fail(unavailable) })
-      )
+      return yield* handler(id, payload).pipe(withTimeLimit(timeout, () => Effect.fail(unavailable)))
     }
     const encoded = yield* Effect.orDie(codecs.encodePayload(payload))
     const reply = yield* host(hostId(bucket))
       .Ask({ contract, id, tag, payload: encoded })
       .pipe(
         Effect.mapError(() => unavailable),
-        Effect.timeoutOrElse({ duration: timeout, orElse: () => Effect.fail(unavailable) })
+        withTimeLimit(timeout, () => Effect.fail(unavailable))
       )
     switch (reply._tag) {
       case "Success":

@@ -3,6 +3,7 @@ import * as PgConnection from "@effect/sql-pg/PgConnection"
 import { DateTime, Duration, Effect, Exit, Fiber, Layer, Metric, Option, type Redacted, Scope, Semaphore } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
+import { withTimeLimit } from "../domain/TimeLimit.ts"
 import {
   Conflict,
   type HistoryRow,
@@ -133,6 +134,7 @@ export const make = Effect.fnUntraced(function* (options: PostgresStoreOptions) 
   const scope = yield* Effect.scope
   const cache = new Map<string, string>()
   const alone = Semaphore.makeUnsafe(1)
+  const tooSlow = new Lost({ detail: `no answer within ${Duration.format(options.flushTimeout)}` })
 
   const run = (connection: PgConnection.PgConnection, text: string, parameters: ReadonlyArray<unknown> = []) =>
     Effect.andThen(Metric.update(statements, 1), connection.query(text, parameters))
@@ -171,7 +173,8 @@ export const make = Effect.fnUntraced(function* (options: PostgresStoreOptions) 
   const within = <A, E>(effect: Effect.Effect<A, E>) =>
     Effect.forkIn(effect, scope).pipe(
       Effect.flatMap((fiber) => Fiber.await(fiber)),
-      Effect.timeoutOption(options.flushTimeout)
+      Effect.asSome,
+      withTimeLimit(options.flushTimeout, () => Effect.succeedNone)
     )
 
   const transact: Store["Service"]["transact"] = (keys, body) =>
@@ -184,7 +187,7 @@ export const make = Effect.fnUntraced(function* (options: PostgresStoreOptions) 
       const exit = yield* within(write(held.connection, keys, body))
       if (Option.isNone(exit)) {
         yield* lane.release(held)
-        return yield* new Lost({ detail: `no answer within ${Duration.format(options.flushTimeout)}` })
+        return yield* tooSlow
       }
       if (Exit.isSuccess(exit.value)) return
       const reason = exit.value.cause.reasons.find(({ _tag }) => _tag !== "Interrupt")
@@ -200,12 +203,8 @@ export const make = Effect.fnUntraced(function* (options: PostgresStoreOptions) 
 
   const query: Store["Service"]["query"] = (text, parameters) =>
     sql.unsafe<Row>(text, parameters).pipe(
-      Effect.timeout(options.flushTimeout),
-      Effect.mapError((error) =>
-        error._tag === "SqlError"
-          ? lost(error)
-          : new Lost({ detail: `no answer within ${Duration.format(options.flushTimeout)}` })
-      ),
+      Effect.mapError(lost),
+      withTimeLimit(options.flushTimeout, () => Effect.fail(tooSlow)),
       Effect.tap(Metric.update(statements, 1))
     )
 

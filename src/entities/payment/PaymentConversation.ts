@@ -72,7 +72,7 @@ export const create = (
         ProviderUnavailable: (error) => Effect.succeed<Creation>(away(error)),
         OutcomeUnknown: () => Effect.succeed<Creation>({ _tag: "Away", retryAfterMs: defaultRetryMs })
       }),
-      Effect.withSpan("payment.create")
+      Effect.withSpan("payment.create", {}, { captureStackTrace: false })
     )
 
 /** What an intent's status means for an authorization; undefined when it has not been confirmed yet. */
@@ -144,7 +144,7 @@ export const authorize = (
     })
   )
   return (again ? look(gateway, intent, confirm, { _tag: "Unknown" }) : confirm).pipe(
-    Effect.withSpan("payment.authorize")
+    Effect.withSpan("payment.authorize", {}, { captureStackTrace: false })
   )
 }
 
@@ -198,7 +198,7 @@ export const capture = (
           afterLookup({ _tag: "Failed", code: "outcome_unknown", definite: false, answered: answered === true })
       })
     )
-  if (!again) return Effect.withSpan(send, "payment.capture")
+  if (!again) return Effect.withSpan(send, "payment.capture", { captureStackTrace: false })
   return gateway.retrieve(reference(intent)).pipe(
     Effect.matchEffect({
       onFailure: () =>
@@ -211,7 +211,7 @@ export const capture = (
         return send
       }
     }),
-    Effect.withSpan("payment.capture")
+    Effect.withSpan("payment.capture", {}, { captureStackTrace: false })
   )
 }
 
@@ -251,6 +251,6 @@ export const settle = (gateway: Gateway, id: string, payment: PresentPayment): E
       }
     }),
     Effect.catch((error) => Effect.succeed(unsettled(error))),
-    Effect.withSpan("payment.settle")
+    Effect.withSpan("payment.settle", {}, { captureStackTrace: false })
   )
 }

@@ -28,6 +28,7 @@ import {
   ServiceTimeout,
   Unavailable
 } from "../../domain/Refusals.ts"
+import { withTimeLimit } from "../../domain/TimeLimit.ts"
 import { Cart, type CartView } from "../../entities/cart/Cart.ts"
 import { lockTimer } from "../../entities/cart/CartActor.ts"
 import {
@@ -235,14 +236,12 @@ export const make = Effect.gen(function* () {
       }
       return yield* Conversation.authorize(gateway, group.id, payment, intent, again)
     }).pipe(
-      Effect.timeoutOrElse({
-        duration: limits.paymentTimeout,
-        orElse: () =>
-          Effect.succeed<Conversation.Authorization>({
-            _tag: "Unknown",
-            afterMs: Math.round(Duration.toMillis(limits.paymentTimeout))
-          })
-      })
+      withTimeLimit(limits.paymentTimeout, () =>
+        Effect.succeed<Conversation.Authorization>({
+          _tag: "Unknown",
+          afterMs: Math.round(Duration.toMillis(limits.paymentTimeout))
+        })
+      )
     )
 
   const reject = (group: Group, attempt: Attempt, rejection: Rejection, payment: Parameters<typeof steps.reject>[3]) =>
@@ -594,6 +593,8 @@ export const make = Effect.gen(function* () {
       while (true) {
         const begun = starting.get(group.id)
         if (begun !== undefined) yield* Deferred.await(begun)
+        const driven = FiberMap.getUnsafe(running, group.id)
+        if (Option.isSome(driven)) yield* Fiber.await(driven.value)
         const sessionVersion = group.session.version
         const paymentVersion = group.payment.version
         const told = yield* standing(group)
@@ -636,13 +637,13 @@ export const make = Effect.gen(function* () {
               ),
               Effect.andThen(start(group, session, confirmKey, expectedTotal)),
               Effect.catchTag("StepConflict", () => Effect.fail(busy)),
+              Effect.tap(launch(id, false)),
               Effect.onExit((exit) =>
                 Effect.sync(() => {
                   starting.delete(id)
                   Deferred.doneUnsafe(begun, Exit.asVoid(exit))
                 })
               ),
-              Effect.andThen(launch(id, false)),
               Effect.ignore,
               Effect.forkIn(scope)
             )
@@ -658,9 +659,7 @@ export const make = Effect.gen(function* () {
         ) {
           return yield* new CheckoutClosed({ status: session.status })
         }
-        return yield* awaitEnd(group).pipe(
-          Effect.timeoutOrElse({ duration: limits.syncWait, orElse: () => Effect.succeed(pending(group)) })
-        )
+        return yield* awaitEnd(group).pipe(withTimeLimit(limits.syncWait, () => Effect.succeed(pending(group))))
       })
     )
 

@@ -105,7 +105,7 @@ export const make = (journal: Journal["Service"]) => {
       })
     }).pipe(
       (made) => observed(group, made),
-      Effect.withSpan(`checkout.${step}`, { attributes: { checkoutId: group.id } })
+      Effect.withSpan(`checkout.${step}`, { attributes: { checkoutId: group.id } }, { captureStackTrace: false })
     )
 
   const end = (transaction: Transaction, group: Group, { number, ...asked }: Attempt, outcome: AttemptOutcome) =>
@@ -179,7 +179,7 @@ export const make = (journal: Journal["Service"]) => {
         })
       }).pipe(
         (made) => observed(group, made),
-        Effect.withSpan("stock.reserve", { attributes: { checkoutId: group.id } })
+        Effect.withSpan("stock.reserve", { attributes: { checkoutId: group.id } }, { captureStackTrace: false })
       )
     },
 
