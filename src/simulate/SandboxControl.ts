@@ -31,8 +31,8 @@ const decodePage = Schema.decodeUnknownEffect(Page)
 
 export interface SandboxControl {
   readonly url: string
-  /** Every payment of the run, oldest first. */
-  readonly charges: (run: string) => Effect.Effect<ReadonlyArray<Charge>, SandboxSilent>
+  /** Every payment of the checkouts that `ours` names, oldest first. */
+  readonly charges: (ours: (checkoutId: string) => boolean) => Effect.Effect<ReadonlyArray<Charge>, SandboxSilent>
   readonly prove: (clientSecret: string, passes: boolean) => Effect.Effect<boolean>
 }
 
@@ -55,7 +55,7 @@ export const connect = Effect.fn("SandboxControl.connect")(function* (
   yield* Effect.flatMap(ask("/sandbox/health"), drain)
   return {
     url,
-    charges: Effect.fn("SandboxControl.charges")(function* (run) {
+    charges: Effect.fn("SandboxControl.charges")(function* (ours) {
       const found: Array<Charge> = []
       let after: string | undefined
       while (true) {
@@ -64,7 +64,7 @@ export const connect = Effect.fn("SandboxControl.connect")(function* (
           Effect.flatMap(decodePage),
           Effect.mapError((cause) => new SandboxSilent({ url, cause }))
         )
-        found.push(...entries.filter(({ checkoutId }) => checkoutId?.startsWith(`${run}-`)))
+        found.push(...entries.filter(({ checkoutId }) => checkoutId !== null && ours(checkoutId)))
         after = entries.at(-1)?.id
         if (!more || after === undefined) return found
       }

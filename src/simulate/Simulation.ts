@@ -88,10 +88,13 @@ const settle = Effect.fnUntraced(function* (options: SimulationOptions, heard: R
     const money: Finding | string =
       typeof sandbox === "string"
         ? sandbox
-        : yield* Effect.match(sandbox.charges(surroundings.run), {
-            onFailure: ({ message }: SandboxSilent): Finding => ({ problems: [message], summary: "" }),
-            onSuccess: (charges) => checkMoney(decided, charges)
-          })
+        : yield* Effect.match(
+            sandbox.charges((id) => id.startsWith(`${surroundings.run}-`)),
+            {
+              onFailure: ({ message }: SandboxSilent): Finding => ({ problems: [message], summary: "" }),
+              onSuccess: (charges) => checkMoney(decided, charges)
+            }
+          )
     const read = typeof books === "string" ? books : yield* Effect.exit(books)
     const looked = (check: (found: Books) => Finding): Finding | string => {
       if (typeof read === "string") return read
