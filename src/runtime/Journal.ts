@@ -178,6 +178,8 @@ const conflictsTotal = Metric.counter("journal_conflicts_total", {
   description: "Flushes decided again because another write came first",
   incremental: true
 })
+/** So that an operator sees whether the limit on them is what keeps a node reading. */
+const residentGauge = Metric.gauge("journal_actors_resident", { description: "Actors in this node's memory" })
 
 export class Journal extends Context.Service<
   Journal,
@@ -587,6 +589,7 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
     })
     for (const error of apply(decided!)) yield* Effect.logError("A listener of the journal failed", error)
     yield* Metric.update(flushed, 1)
+    yield* Metric.update(residentGauge, directory.size)
     yield* Metric.update(unitsTotal, ready.length - decided!.again.length)
     return decided!.again
   })
@@ -740,6 +743,7 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
       for (const cell of mine) loading.set(cell, done)
       // Not in the fiber of who asked first: others wait for it as well.
       yield* reload(mine, false).pipe(
+        Effect.andThen(Metric.update(residentGauge, directory.size)),
         Effect.mapError(() => new Unavailable({ retryAfterMs: 1000 })),
         Effect.onExit((exit) =>
           Effect.sync(() => {
