@@ -116,3 +116,11 @@ const statOf = (pid: string) =>
       ofEndedChildren: (fields[13]! + fields[14]!) / ticksPerSecond
     }
   })
+
+/** Bytes of memory this process has now, and the most it ever had; absent where the kernel has no /proc. */
+export const memoryOf = (pid: number): Effect.Effect<{ readonly now: number; readonly most: number } | undefined> =>
+  Effect.promise(async () => {
+    const text = await readFile(`/proc/${pid}/status`, "utf8").catch(() => undefined)
+    const bytes = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(text ?? "")?.[1]) * 1024
+    return text === undefined ? undefined : { now: bytes("VmRSS"), most: bytes("VmHWM") }
+  })

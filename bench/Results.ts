@@ -1,11 +1,9 @@
-/** What the benchmark found, as data and as tables. */
+/** What scenarios find: figures of one measurement, and what they come to over several. */
 
 export type System = "node" | "floor"
 
-/** One measurement. Counts and CPU are net of what goes on when nobody buys. */
-export interface Cell {
-  readonly system: System
-  readonly round: number
+/** Confirmations of prepared checkouts. Counts and CPU are net of what goes on when nobody buys. */
+export interface Measured {
   readonly concurrency: number
   readonly checkouts: number
   /** From the first call to the last answer. */
@@ -22,14 +20,19 @@ export interface Cell {
     readonly sandbox: number | undefined
     readonly load: number | undefined
   }
-  /** Confirmations which ended as something else, by its name. There should be none. */
+  /** Confirmations which ended as something else, by its name. */
   readonly refusals: Readonly<Record<string, number>>
-  /** Of the last round. */
+  /** Where asked for. */
   readonly topStatements?: ReadonlyArray<{
     readonly perCheckout: number
     readonly milliseconds: number
     readonly text: string
   }>
+}
+
+export interface Cell extends Measured {
+  readonly system: System
+  readonly round: number
 }
 
 /** What a system does when nobody buys. */
@@ -44,27 +47,21 @@ export interface Idle {
   }
 }
 
+/** Of what was measured in pairs, since the machine is not the same in two rounds. */
+export interface Ratio {
+  readonly median: number
+  readonly least: number
+  readonly most: number
+}
+
+export type Medians = Omit<Measured, "concurrency" | "topStatements">
+
 /** Medians over the rounds. */
 export interface Summary {
   readonly concurrency: number
-  readonly systems: Readonly<Partial<Record<System, Omit<Cell, "system" | "round" | "concurrency" | "topStatements">>>>
+  readonly systems: Readonly<Partial<Record<System, Medians>>>
   /** Node to floor, of the two measurements of each round; above 1 the node is faster. */
-  readonly ratio?: { readonly median: number; readonly least: number; readonly most: number }
-}
-
-export interface Result {
-  readonly machine: { readonly cpus: number; readonly cpu: string; readonly memoryGb: number; readonly node: string }
-  readonly options: {
-    readonly orders: number
-    readonly concurrency: ReadonlyArray<number>
-    readonly rounds: number
-    readonly warmUpRounds: number
-    readonly skus: number
-    readonly seed: number
-  }
-  readonly idle: ReadonlyArray<Idle>
-  readonly cells: ReadonlyArray<Cell>
-  readonly summary: ReadonlyArray<Summary>
+  readonly ratio?: Ratio
 }
 
 /** Of sorted numbers: the least one which `share` of them do not exceed. */
@@ -76,6 +73,16 @@ export const median = (numbers: ReadonlyArray<number>): number => {
   const middle = sorted.length >> 1
   return sorted.length % 2 === 1 ? sorted[middle]! : ((sorted[middle - 1] ?? 0) + (sorted[middle] ?? 0)) / 2
 }
+
+/** Of at least one number. */
+export const ratioOf = (numbers: ReadonlyArray<number>): Ratio => ({
+  median: median(numbers),
+  least: Math.min(...numbers),
+  most: Math.max(...numbers)
+})
+
+export const showRatio = ({ least, median: middle, most }: Ratio): string =>
+  `${middle.toFixed(2)} (${least.toFixed(2)}-${most.toFixed(2)})`
 
 export const summaryOf = (cells: ReadonlyArray<Cell>): ReadonlyArray<Summary> =>
   [...new Set(cells.map(({ concurrency }) => concurrency))].map((concurrency) => {
@@ -92,15 +99,13 @@ export const summaryOf = (cells: ReadonlyArray<Cell>): ReadonlyArray<Summary> =>
           of(system).length === 0 ? [] : [[system, mediansOf(of(system))]]
         )
       ),
-      ...(ratios.length === 0
-        ? {}
-        : { ratio: { median: median(ratios), least: Math.min(...ratios), most: Math.max(...ratios) } })
+      ...(ratios.length === 0 ? {} : { ratio: ratioOf(ratios) })
     }
   })
 
-const mediansOf = (cells: ReadonlyArray<Cell>) => {
-  const of = (pick: (cell: Cell) => number) => median(cells.map(pick))
-  const ofKnown = (pick: (cell: Cell) => number | undefined) => {
+export const mediansOf = (cells: ReadonlyArray<Measured>): Medians => {
+  const of = (pick: (cell: Measured) => number) => median(cells.map(pick))
+  const ofKnown = (pick: (cell: Measured) => number | undefined) => {
     const known = cells.flatMap((cell) => pick(cell) ?? [])
     return known.length === 0 ? undefined : median(known)
   }
@@ -132,71 +137,15 @@ const mediansOf = (cells: ReadonlyArray<Cell>) => {
   }
 }
 
-/** For people. */
-export const tableOf = ({ idle, summary }: Result): string => {
-  const rows = summary.flatMap(({ concurrency, ratio, systems }) =>
-    (["node", "floor"] as const).flatMap((system) => {
-      const found = systems[system]
-      if (found === undefined) return []
-      const { cpuSecondsPerThousand: cpu, milliseconds, perCheckout, perSecond } = found
-      const wins =
-        ratio === undefined || system === "floor"
-          ? ""
-          : `${ratio.median.toFixed(2)} (${ratio.least.toFixed(2)}-${ratio.most.toFixed(2)})`
-      return [
-        [
-          String(concurrency),
-          system,
-          perSecond.toFixed(0),
-          wins,
-          milliseconds.p50.toFixed(1),
-          milliseconds.p95.toFixed(1),
-          milliseconds.p99.toFixed(1),
-          perCheckout.commits.toFixed(2),
-          perCheckout.statements.toFixed(2),
-          (perCheckout.walBytes / 1024).toFixed(1),
-          cpu.server?.toFixed(2) ?? "-",
-          cpu.postgres?.toFixed(2) ?? "-",
-          cpu.sandbox?.toFixed(2) ?? "-",
-          cpu.load?.toFixed(2) ?? "-"
-        ]
-      ]
-    })
-  )
-  const head = [
-    "at once",
-    "system",
-    "/s",
-    "x floor",
-    "p50 ms",
-    "p95",
-    "p99",
-    "commits",
-    "statements",
-    "WAL KB",
-    "CPU server",
-    "Postgres",
-    "sandbox",
-    "load"
-  ]
-  return [
-    aligned([head, ...rows]),
-    "",
-    "Per checkout: commits, statements, WAL. CPU: seconds per 1000 checkouts. Medians over the rounds; x floor is the median (least-most) of pairs.",
-    ...idle.map(
-      ({ perSecond, system }) =>
-        `When nobody buys, the ${system} makes ${perSecond.statements.toFixed(1)} statements and ${perSecond.commits.toFixed(1)} commits a second; they are taken off.`
-    )
-  ].join("\n")
-}
-
-const aligned = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
+/** Columns under each other: those in `left` begin alike, the others end alike. */
+export const aligned = (rows: ReadonlyArray<ReadonlyArray<string>>, left: ReadonlyArray<number> = [0]): string => {
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)))
   return rows
     .map((row) =>
       row
-        .map((text, column) => (column === 1 ? text.padEnd(widths[column]!) : text.padStart(widths[column]!)))
+        .map((text, column) => (left.includes(column) ? text.padEnd(widths[column]!) : text.padStart(widths[column]!)))
         .join("  ")
+        .trimEnd()
     )
     .join("\n")
 }

@@ -1,57 +1,71 @@
-/** A process which prepares checkouts and confirms them, as storefronts do: one customer, one connection and one call at a time each. */
+/** A process which does as storefronts do: one customer, one connection and one call at a time each. */
 import { type Context, Duration, Effect, Exit, Layer, Random, Redacted, Scope } from "effect"
+import { newId } from "../src/client/NewId.ts"
 import { StorefrontClient } from "../src/client/StorefrontClient.ts"
 import { CustomerId } from "../src/domain/Ids.ts"
 import { AuthTokens } from "../src/rpc/AuthTokens.ts"
-import type { Order, Report } from "./LoadOrders.ts"
+import type { Checkout, Order, ReportTo, Report } from "./LoadOrders.ts"
 
-interface Customer {
-  readonly client: Context.Service.Shape<typeof StorefrontClient>
-  /** Checkouts that wait for their confirmation. */
-  ready: Array<string>
-}
+type Client = Context.Service.Shape<typeof StorefrontClient>
+
+type To<Tag extends Order["_tag"]> = Extract<Order, { readonly _tag: Tag }>
 
 const scope = Scope.makeUnsafe()
-/** By node, since each has its own. */
-const customers = new Map<string, Array<Customer>>()
-let minted = 0
+/** By where they go, since each has a connection of its own there. */
+const customers = new Map<string, Array<Client>>()
+let prepared = 0
 
-const customersOf = Effect.fnUntraced(function* (order: Extract<Order, { _tag: "Prepare" }>) {
-  const known = customers.get(order.url) ?? []
-  customers.set(order.url, known)
-  const { issue } = yield* AuthTokens
-  while (known.length < order.customers) {
+/** The first so many customers of these nodes. */
+const customersOf = Effect.fnUntraced(function* ({ secret, urls }: Pick<Order, "secret" | "urls">, count: number) {
+  const place = urls.join(" ")
+  const known = customers.get(place) ?? []
+  customers.set(place, known)
+  const { issue } = yield* AuthTokens.pipe(
+    Effect.provide(
+      AuthTokens.layer({
+        issuer: "cartwright",
+        audience: "cartwright",
+        keys: { _tag: "Secret", secret: Redacted.make(secret) }
+      })
+    )
+  )
+  while (known.length < count) {
+    const from = known.length % urls.length
     const { token } = yield* issue!({
       customerId: CustomerId.make(`bench-customer-${known.length}`),
       role: "customer",
       timeToLive: Duration.days(1)
     })
     const context = yield* Layer.buildWithScope(
-      StorefrontClient.layer({ urls: order.url, token: Redacted.value(token), transport: "websocket" }),
+      StorefrontClient.layer({
+        urls: [...urls.slice(from), ...urls.slice(0, from)],
+        token: Redacted.value(token),
+        transport: "websocket"
+      }),
       scope
     )
-    known.push({ client: yield* Effect.provide(StorefrontClient, context), ready: [] })
+    known.push(yield* Effect.provide(StorefrontClient, context))
   }
-  return known.slice(0, order.customers)
+  return known
 })
 
-/** Fills a cart with two lines, starts its checkout, and says where to send it and how to pay. */
-const prepareOne = Effect.fnUntraced(function* ({ client, ready }: Customer, skus: number) {
-  const name = `${process.pid}-${++minted}`
-  const cartId = `bench-cart-${name}`
-  const checkoutId = `bench-checkout-${name}`
-  const first = yield* Random.nextIntBetween(0, skus - 1)
-  const second = (first + 1 + (yield* Random.nextIntBetween(0, skus - 2))) % skus
-  for (const line of [first, second]) {
-    yield* client.AddItem({ cartId, currency: "EUR", sku: skuOf(line), quantity: 1 })
-  }
+/** Fills a cart, starts its checkout, and says where to send it and how to pay. Ids are random, as those of a shop's pages are. */
+const prepareOne = Effect.fnUntraced(function* (customer: number, client: Client, basket: To<"Prepare">["basket"]) {
+  const cartId = newId()
+  const checkoutId = newId()
+  for (const sku of yield* skusOf(basket)) yield* client.AddItem({ cartId, currency: "EUR", sku, quantity: 1 })
   yield* client.StartCheckout({ checkoutId, cartId, currency: "EUR" })
   yield* client.SetAddress({ checkoutId, address })
   yield* client.SetPaymentMethod({ checkoutId, paymentMethod: "pm_card_visa" })
-  ready.push(checkoutId)
+  return { customer, cartId, checkoutId } satisfies Checkout
 })
 
-const skuOf = (index: number) => `BENCH-${index}`
+const skusOf = Effect.fnUntraced(function* (basket: To<"Prepare">["basket"]) {
+  if (basket._tag === "One") return [basket.sku]
+  const first = yield* Random.nextIntBetween(0, basket.skus - 1)
+  const second = (first + 1 + (yield* Random.nextIntBetween(0, basket.skus - 2))) % basket.skus
+  return [`BENCH-${first}`, `BENCH-${second}`]
+})
 
 const address = {
   name: "Ada Lovelace",
@@ -61,54 +75,81 @@ const address = {
   country: "DE"
 }
 
-const prepare = Effect.fnUntraced(function* (order: Extract<Order, { _tag: "Prepare" }>) {
-  const all = yield* customersOf(order)
-  yield* Effect.forEach(
+const prepare = Effect.fnUntraced(function* (order: To<"Prepare">) {
+  const all = (yield* customersOf(order, order.customers)).slice(0, order.customers)
+  const checkouts = yield* Effect.forEach(
     all,
-    (customer, index) => {
+    (client, index) => {
       // The last ones take what does not divide.
       const share = Math.floor((order.checkouts + index) / all.length)
-      return Effect.forEach(Array.from({ length: share }), () => prepareOne(customer, order.skus), { discard: true })
+      return Effect.forEach(Array.from({ length: share }), () => prepareOne(index, client, order.basket))
     },
-    { concurrency: 32, discard: true }
-  ).pipe(Random.withSeed(order.seed + minted))
-  return { _tag: "Prepared" } satisfies Report
+    { concurrency: 32 }
+  ).pipe(Random.withSeed(order.seed + prepared))
+  prepared += order.checkouts
+  return { _tag: "Prepared", to: "Prepare", checkouts: checkouts.flat() } satisfies Report
 })
 
-const confirm = Effect.fnUntraced(function* (order: Extract<Order, { _tag: "Confirm" }>) {
-  const all = (customers.get(order.url) ?? []).filter(({ ready }) => ready.length > 0)
+const confirm = Effect.fnUntraced(function* (order: To<"Confirm">) {
+  const clients = yield* customersOf(order, 1 + Math.max(...order.checkouts.map(({ customer }) => customer)))
   const milliseconds: Array<number> = []
+  const confirmed: Array<ReportTo<To<"Confirm">>["confirmed"][number]> = []
   const refusals: Record<string, number> = {}
   const from = performance.now()
   yield* Effect.forEach(
-    all,
-    Effect.fnUntraced(function* (customer) {
-      const { client, ready } = customer
-      customer.ready = []
-      for (const checkoutId of ready) {
+    Map.groupBy(order.checkouts, ({ customer }) => customer),
+    Effect.fnUntraced(function* ([customer, theirs]) {
+      for (const { checkoutId } of theirs) {
         const start = performance.now()
-        const exit = yield* Effect.result(client.ConfirmCheckout({ checkoutId }))
+        const answer = yield* Effect.result(
+          clients[customer]!.ConfirmCheckout({ checkoutId, key: `${checkoutId}:confirm` })
+        )
         milliseconds.push(performance.now() - start)
-        const outcome = exit._tag === "Failure" ? exit.failure._tag : exit.success._tag
-        if (outcome !== "Confirmed") refusals[outcome] = (refusals[outcome] ?? 0) + 1
+        if (answer._tag === "Success" && answer.success._tag === "Confirmed") {
+          confirmed.push({ checkoutId, number: answer.success.number })
+          continue
+        }
+        const outcome = answer._tag === "Failure" ? answer.failure._tag : answer.success._tag
+        refusals[outcome] = (refusals[outcome] ?? 0) + 1
       }
     }),
-    { concurrency: "unbounded", discard: true }
+    { concurrency: order.atOnce ?? "unbounded", discard: true }
   )
-  return { _tag: "Confirmed", seconds: (performance.now() - from) / 1000, milliseconds, refusals } satisfies Report
+  const seconds = (performance.now() - from) / 1000
+  return { _tag: "Confirmed", to: "Confirm", seconds, milliseconds, confirmed, refusals } satisfies Report
 })
 
-const carryOut = (order: Order): Effect.Effect<Report, unknown> =>
-  order._tag === "Confirm"
-    ? confirm(order)
-    : Effect.provide(
-        prepare(order),
-        AuthTokens.layer({
-          issuer: "cartwright",
-          audience: "cartwright",
-          keys: { _tag: "Secret", secret: Redacted.make(order.secret) }
-        })
-      )
+/** Wrong answers which are told. */
+const wrongMax = 10
+
+const askStatus = Effect.fnUntraced(function* (order: To<"AskStatus">) {
+  const clients = yield* customersOf(order, 1 + order.orders.reduce((most, one) => Math.max(most, one.customer), 0))
+  const wrong: Array<string> = []
+  let right = 0
+  const from = performance.now()
+  yield* Effect.forEach(
+    order.orders,
+    Effect.fnUntraced(function* ({ checkoutId, customer, number }) {
+      const answer = yield* Effect.result(clients[customer]!.GetConfirmStatus({ checkoutId }))
+      const said = answer._tag === "Failure" ? answer.failure : answer.success
+      if (said._tag === "Confirmed" && said.orderId === checkoutId && said.number === number) right++
+      else if (wrong.length < wrongMax) wrong.push(`${checkoutId}: ${JSON.stringify(said)}`)
+    }),
+    { concurrency: order.atOnce, discard: true }
+  )
+  return { _tag: "Status", to: "AskStatus", seconds: (performance.now() - from) / 1000, wrong, right } satisfies Report
+})
+
+const carryOut = (order: Order): Effect.Effect<Report, unknown> => {
+  switch (order._tag) {
+    case "Prepare":
+      return prepare(order)
+    case "Confirm":
+      return confirm(order)
+    case "AskStatus":
+      return askStatus(order)
+  }
+}
 
 process.on("message", (order: Order) => {
   Effect.runCallback(carryOut(order), {

@@ -16,7 +16,10 @@ process.on("SIGUSR2", () => {
     session.post("Profiler.start")
   } else {
     session.post("Profiler.stop", (_, { profile }) => {
-      writeFileSync(join(env["PROFILE_DIRECTORY"] ?? ".", `node-${++written}.cpuprofile`), JSON.stringify(profile))
+      writeFileSync(
+        join(env["PROFILE_DIRECTORY"] ?? ".", `${env["PROFILE_NAME"] ?? "node"}-${++written}.cpuprofile`),
+        JSON.stringify(profile)
+      )
     })
   }
   running = !running
