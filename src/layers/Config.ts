@@ -3,7 +3,7 @@
  * mend. REQ-GEN-15.
  */
 import { Config, ConfigProvider, Duration, Effect, Layer, Option, Redacted, Schema } from "effect"
-import { backoff } from "../entities/payment/PaymentDecider.ts"
+import { backoff } from "../entities/payment/Backoff.ts"
 import type { PaymentGatewayLimits } from "../gateways/PaymentGateway.ts"
 import type { ServerLimits } from "../rpc/Server.ts"
 import type { ShopLimits } from "./Shop.ts"
@@ -147,7 +147,13 @@ export const limitsOf = (values: Values): ShopLimits => ({
   payment: {
     holdFor: values.PAYMENT_HOLD_EXPIRY,
     paymentWindow: values.PAYMENT_WINDOW,
-    resolve: { base: values.PAYMENT_LOOKUP_BACKOFF_BASE, cap: values.PAYMENT_LOOKUP_BACKOFF_CAP }
+    resolve: { base: values.PAYMENT_LOOKUP_BACKOFF_BASE, cap: values.PAYMENT_LOOKUP_BACKOFF_CAP },
+    refund: {
+      retriesMax: values.REFUND_MAX_RETRIES,
+      backoff: { base: values.REFUND_BACKOFF_BASE, cap: values.REFUND_BACKOFF_CAP },
+      watchAfter: values.REFUND_WATCH_AFTER
+    },
+    captureLead: values.CAPTURE_LEAD
   },
   order: { expireAfter: values.ORDER_PENDING_EXPIRY },
   checkout: {

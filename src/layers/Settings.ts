@@ -406,6 +406,21 @@ const payments = {
     source: "N-012"
   }),
   CAPTURE_BACKOFF_CAP: duration("60 seconds", { about: "It grows up to this.", source: "N-012" }),
+  CAPTURE_LEAD: duration("24 hours", {
+    about: "A deferred capture is made this long before the hold runs out, at the latest.",
+    source: "N-067"
+  }),
+  REFUND_MAX_RETRIES: whole(
+    3,
+    { about: "After the first try; then the refund is left to an operator.", source: "N-015" },
+    { minimum: 0, maximum: 20 }
+  ),
+  REFUND_BACKOFF_BASE: duration("1 minute", { about: "Before the first retry of a refund; doubles.", source: "N-016" }),
+  REFUND_BACKOFF_CAP: duration("30 minutes", { about: "It grows up to this.", source: "N-016" }),
+  REFUND_WATCH_AFTER: duration("40 seconds", {
+    about: "When a refund under way is looked after, should the node which works on it have died.",
+    source: "measured"
+  }),
   COMPENSATION_ATTEMPTS: whole(
     3,
     { about: "Tries of one compensating step within the process.", source: "N-014" },

@@ -91,7 +91,13 @@ export const defaultLimits: ShopLimits = {
   payment: {
     holdFor: Duration.days(7),
     paymentWindow: Duration.minutes(15),
-    resolve: { base: Duration.minutes(1), cap: Duration.minutes(30) }
+    resolve: { base: Duration.minutes(1), cap: Duration.minutes(30) },
+    refund: {
+      retriesMax: 3,
+      backoff: { base: Duration.minutes(1), cap: Duration.minutes(30) },
+      watchAfter: Duration.seconds(40)
+    },
+    captureLead: Duration.hours(24)
   },
   order: { expireAfter: Duration.minutes(30) },
   checkout: {

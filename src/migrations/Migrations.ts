@@ -8,6 +8,7 @@ import createRuntime from "./0003_create_runtime.ts"
 import createOrders from "./0004_create_orders.ts"
 import extendWorkflows from "./0005_extend_workflows.ts"
 import createOperations from "./0006_create_operations.ts"
+import createRefunds from "./0008_create_refunds.ts"
 
 /**
  * Every migration, by `<number>_<name>` as its file is called. A new one is a file with an Effect as its default export
@@ -19,7 +20,8 @@ const migrations: Readonly<Record<string, Effect.Effect<void, unknown, SqlClient
   "0003_create_runtime": createRuntime,
   "0004_create_orders": createOrders,
   "0005_extend_workflows": extendWorkflows,
-  "0006_create_operations": createOperations
+  "0006_create_operations": createOperations,
+  "0008_create_refunds": createRefunds
 }
 
 const table = "schema_migrations"

@@ -12,7 +12,7 @@ import { cartMachine } from "../fixtures/machines/CartMachine.ts"
 import { checkoutSessionMachine } from "../fixtures/machines/CheckoutSessionMachine.ts"
 import { failedCompensationMachine } from "../fixtures/machines/FailedCompensationMachine.ts"
 import { orderMachine } from "../fixtures/machines/OrderMachine.ts"
-import { paymentMachine } from "../fixtures/machines/PaymentMachine.ts"
+import { isAboutRefunds, paymentMachine, refundColumns } from "../fixtures/machines/PaymentMachine.ts"
 import { reservationMachine } from "../fixtures/machines/ReservationMachine.ts"
 
 type Transitions = Readonly<Record<string, ReadonlyArray<string>>>
@@ -108,15 +108,17 @@ const pages: Readonly<Record<string, Page>> = {
       diagram: diagramOf(sagaTransitions, movesOf(saga)),
       transitions: tableOf(sagaTransitions),
       statuses: markdown(["payment", "order shows"], Object.entries(orderPaymentStatus)),
-      hold: matrixOf(paymentMachine, ["absent", "begun", "asked", "second factor", "unknown", "failed", "voided"]),
-      capture: matrixOf(paymentMachine, [
-        "authorized",
-        "capture_pending",
-        "capture_failed",
-        "captured",
-        "partially_refunded",
-        "refunded"
-      ])
+      hold: matrixOf(
+        paymentMachine,
+        ["absent", "begun", "asked", "second factor", "unknown", "failed", "voided"],
+        (command) => !isAboutRefunds(command)
+      ),
+      capture: matrixOf(
+        paymentMachine,
+        ["authorized", "capture_pending", "capture_failed", "captured", "partially_refunded", "refunded"],
+        (command) => !isAboutRefunds(command)
+      ),
+      refunds: matrixOf(paymentMachine, refundColumns, isAboutRefunds)
     }
   },
   "failed-compensation": {

@@ -39,13 +39,18 @@ export const laws = <State extends Tagged, Command extends Tagged, Event extends
     readonly rare?: ReadonlyArray<Command["_tag"]>
     /** Statuses which are there for what is not built yet: no history leads to them. */
     readonly unreached?: ReadonlyArray<string>
+    /** Commands of a history, where the usual number does not lead everywhere. */
+    readonly length?: number
   }
 ): void => {
   const { definition, id, statusOf } = machine
   const { counted = [], final, rare = [], unreached = [] } = options
   const { table } = definition
   const entry = entryOf(options.command)
-  const history = historyOf(options.command, { rare })
+  const history = historyOf(options.command, {
+    rare,
+    ...(options.length === undefined ? {} : { length: options.length })
+  })
   const last = (entries: ReadonlyArray<Entry<Command>>): State =>
     play(machine, entries).at(-1)?.state ?? definition.initial
 

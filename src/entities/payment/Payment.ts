@@ -4,6 +4,7 @@ import { Entity } from "effect/cluster"
 import { Rpc } from "effect/rpc"
 import { CustomerId } from "../../domain/Ids.ts"
 import { Amount, Currency } from "../../domain/Money.ts"
+import { Chargeback, Refund, RefundView } from "./Refund.ts"
 
 /** Where the money stands. Each may become what `sagaTransitions` lists. */
 export const SagaState = Schema.Literals([
@@ -17,7 +18,10 @@ export const SagaState = Schema.Literals([
 ])
 export type SagaState = typeof SagaState.Type
 
-/** REQUIREMENTS B.3. From `none` to `voided`: an attempt which never held anything is closed for good. */
+/**
+ * REQUIREMENTS B.3. From `none` to `voided`: an attempt which never held anything is closed for good. From `refunded` back to `captured`:
+ * the provider says of a refund it had completed that it failed after all.
+ */
 export const sagaTransitions: Readonly<Record<SagaState, ReadonlyArray<SagaState>>> = {
   none: ["authorized", "voided"],
   authorized: ["capture_pending", "capture_failed", "voided"],
@@ -25,7 +29,7 @@ export const sagaTransitions: Readonly<Record<SagaState, ReadonlyArray<SagaState
   capture_failed: ["capture_pending", "captured", "voided"],
   captured: ["refunded"],
   voided: [],
-  refunded: []
+  refunded: ["captured"]
 }
 
 export const PaymentStatus = Schema.Literals([
@@ -39,6 +43,10 @@ export const PaymentStatus = Schema.Literals([
   "refunded"
 ])
 export type PaymentStatus = typeof PaymentStatus.Type
+
+/** `deferred`: the hold confirms the order, and is captured when it ships, or shortly before it runs out. REQ-CAP-08. */
+export const CaptureMode = Schema.Literals(["immediate", "deferred"])
+export type CaptureMode = typeof CaptureMode.Type
 
 /** The authorization at the provider. A secret: it stands in its row and nowhere else. REQ-SEC-02. */
 export const IntentReference = Schema.String.pipe(Schema.brand("IntentReference"))
@@ -75,7 +83,12 @@ export const PaymentState = Schema.TaggedUnion({
     /** The provider's code of the last failure. */
     failure: Schema.optionalKey(Schema.String),
     /** Unknown outcomes of this attempt's authorization which were looked up in vain so far. */
-    resolutions: Schema.Int
+    resolutions: Schema.Int,
+    /** Absent: immediate. */
+    captureMode: Schema.optionalKey(CaptureMode),
+    /** Oldest first; together with what is `refunded` otherwise never above what was captured. REQ-PAY-06. */
+    refunds: Schema.optionalKey(Schema.Array(Refund)),
+    chargebacks: Schema.optionalKey(Schema.Array(Chargeback))
   }
 })
 export type PaymentState = typeof PaymentState.Type
@@ -95,7 +108,16 @@ export const PaymentView = Schema.Struct({
   saga: SagaState,
   captureRetryCount: Schema.Int,
   captured: Amount,
-  refunded: Amount
+  refunded: Amount,
+  amount: Schema.optionalKey(Amount),
+  currency: Schema.optionalKey(Currency),
+  captureMode: Schema.optionalKey(CaptureMode),
+  /** From here on the hold cannot be captured any more. */
+  holdUntil: Schema.optionalKey(Schema.DateTimeUtc),
+  /** Of what is not refunded, the part which refunds under way will give back. */
+  refundPending: Schema.optionalKey(Amount),
+  refunds: Schema.optionalKey(Schema.Array(RefundView)),
+  chargebacks: Schema.optionalKey(Schema.Array(Chargeback))
 })
 export type PaymentView = typeof PaymentView.Type
 
@@ -109,5 +131,5 @@ export const providerKeys = {
   capture: (id: string, attempt: number, suffix: number) =>
     `capture:${id}:${attempt}${suffix === 1 ? "" : `:${suffix}`}`,
   void: (id: string, attempt: number) => `void:${id}:${attempt}`,
-  refund: (id: string, reason: string) => `refund:${reason}:${id}`
+  refund: (id: string, refund: string, suffix: number) => `refund:${refund}:${id}${suffix === 1 ? "" : `:${suffix}`}`
 } as const

@@ -1,9 +1,12 @@
-import { DateTime, Result } from "effect"
+import { DateTime, Result, Schema } from "effect"
+import { IdempotencyConflict } from "../../domain/Refusals.ts"
 import type { ActorDefinition } from "../../runtime/Actor.ts"
 import type { ActorOptions } from "../../runtime/Actors.ts"
 import { Payment, PaymentConflict, type PaymentState } from "./Payment.ts"
-import { type Command, decide, Event, evolve, type PaymentLimits, view } from "./PaymentDecider.ts"
+import { type Command, decide, Event, evolve, holdEndOf, type PaymentLimits, view } from "./PaymentDecider.ts"
 import { paymentTable } from "./PaymentTable.ts"
+import { RefundNotPossible, RefundTooLarge } from "./Refund.ts"
+import { refundTimerOf } from "./RefundDecider.ts"
 
 /** An authorization whose outcome is unknown is looked into. */
 export const resolveTimer = "resolve"
@@ -11,8 +14,16 @@ export const resolveTimer = "resolve"
 export const actionTimer = "action"
 /** The hold cannot be captured any more. REQ-CAP-05. */
 export const holdTimer = "hold"
+/** A hold whose capture was deferred is captured now, or its capture is gone on with. REQ-CAP-08. */
+export const captureTimer = "capture"
+/** A refund is tried, or looked into. REQ-RFD-03. */
+export const refundTimer = "refund"
 
-export type PaymentDefinition = ActorDefinition<PaymentState, Command, Event, PaymentConflict>
+/** All that a payment may refuse. */
+export const PaymentRefusal = Schema.Union([PaymentConflict, RefundTooLarge, RefundNotPossible, IdempotencyConflict])
+export type PaymentRefusal = typeof PaymentRefusal.Type
+
+export type PaymentDefinition = ActorDefinition<PaymentState, Command, Event, PaymentRefusal>
 
 export const make = (limits: PaymentLimits): PaymentDefinition => ({
   type: Payment.type,
@@ -20,7 +31,7 @@ export const make = (limits: PaymentLimits): PaymentDefinition => ({
   decide: decide(limits),
   evolve,
   event: Event,
-  refusal: PaymentConflict,
+  refusal: PaymentRefusal,
   table: paymentTable,
   timers: (state) => {
     if (state._tag === "Absent") return {}
@@ -30,10 +41,17 @@ export const make = (limits: PaymentLimits): PaymentDefinition => ({
     if (state.saga === "none" && state.actionUntil !== undefined && state.status === "processing") {
       return { [actionTimer]: { dueAt: state.actionUntil } }
     }
-    if ((state.saga === "authorized" || state.saga === "capture_failed") && state.authorizedAt !== undefined) {
-      return { [holdTimer]: { dueAt: state.holdUntil ?? DateTime.addDuration(state.authorizedAt, limits.holdFor) } }
+    if (state.saga === "captured" || state.saga === "refunded") {
+      const refund = refundTimerOf(state, limits.refund)
+      return refund === undefined ? {} : { [refundTimer]: refund }
     }
-    return {}
+    const holdEnd = holdEndOf(state, limits)
+    if (holdEnd === undefined || state.saga === "voided") return {}
+    // What is being captured is no more to be given up by the clock alone.
+    const hold = state.saga === "capture_pending" ? {} : { [holdTimer]: { dueAt: holdEnd } }
+    if (state.captureMode !== "deferred") return hold
+    const dueAt = DateTime.subtractDuration(holdEnd, limits.captureLead)
+    return { ...hold, [captureTimer]: { dueAt, urgent: state.saga !== "authorized" } }
   }
 })
 

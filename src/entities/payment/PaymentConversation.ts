@@ -11,6 +11,7 @@ import type {
   ProviderUnavailable
 } from "../../gateways/PaymentGateway.ts"
 import { IntentReference, type PresentPayment, providerKeys } from "./Payment.ts"
+import { compensationRefund } from "./Refund.ts"
 
 type Gateway = PaymentGateway["Service"]
 
@@ -234,7 +235,7 @@ export const settle = (gateway: Gateway, id: string, payment: PresentPayment): E
             ? Effect.succeed({ _tag: "Refunded", captured: found.amount })
             : gateway
                 .refund({
-                  key: providerKeys.refund(id, `compensation:${attempt}`),
+                  key: providerKeys.refund(id, compensationRefund(attempt), 1),
                   id: reference(intent),
                   amount: { amount: owed, currency }
                 })

@@ -2,19 +2,38 @@
 import { DateTime, Duration, Result, Schema } from "effect"
 import { CustomerId } from "../../domain/Ids.ts"
 import { Amount, Currency } from "../../domain/Money.ts"
+import { type Backoff, backoff } from "./Backoff.ts"
 import {
+  CaptureMode,
   IntentReference,
   PaymentConflict,
   type PaymentState,
   type PaymentStatus,
   type PaymentView,
+  type PresentPayment,
   type SagaState,
   sagaTransitions
 } from "./Payment.ts"
+import {
+  decideRefund,
+  evolveRefund,
+  pendingOf,
+  refundCommands,
+  refundEvents,
+  type RefundLimits,
+  type RefundRefusal,
+  refundView
+} from "./RefundDecider.ts"
 
 export const Command = Schema.TaggedUnion({
   /** The intent to take `amount`, before the provider hears of it. */
-  Begin: { attempt: Schema.Int, customerId: CustomerId, amount: Amount, currency: Currency },
+  Begin: {
+    attempt: Schema.Int,
+    customerId: CustomerId,
+    amount: Amount,
+    currency: Currency,
+    captureMode: Schema.optionalKey(CaptureMode)
+  },
   IntentCreated: { intent: IntentReference },
   /** The customer must prove who they are, within the payment window. */
   ActionRequired: {},
@@ -34,13 +53,21 @@ export const Command = Schema.TaggedUnion({
   },
   /** The hold is gone, or never was. */
   Voided: {},
-  Refunded: { amount: Amount }
+  /** Given back without a record of its own. */
+  Refunded: { amount: Amount },
+  ...refundCommands
 })
 export type Command = typeof Command.Type
 
 const at = { at: Schema.DateTimeUtc }
 export const Event = Schema.TaggedUnion({
-  Begun: { attempt: Schema.Int, customerId: CustomerId, amount: Amount, currency: Currency },
+  Begun: {
+    attempt: Schema.Int,
+    customerId: CustomerId,
+    amount: Amount,
+    currency: Currency,
+    captureMode: Schema.optionalKey(CaptureMode)
+  },
   IntentCreated: { intent: IntentReference },
   ActionRequired: { until: Schema.DateTimeUtc },
   Authorized: { holdUntil: Schema.optionalKey(Schema.DateTimeUtc), ...at },
@@ -55,18 +82,10 @@ export const Event = Schema.TaggedUnion({
     retry: Schema.Boolean
   },
   Voided: {},
-  Refunded: { amount: Amount }
+  Refunded: { amount: Amount },
+  ...refundEvents
 })
 export type Event = typeof Event.Type
-
-export interface Backoff {
-  readonly base: Duration.Duration
-  readonly cap: Duration.Duration
-}
-
-/** Before retry n (1, 2, 3 ...): base x 2^(n-1), at most the cap. REQ-CAP-01. */
-export const backoff = (retry: number, { base, cap }: Backoff): Duration.Duration =>
-  Duration.min(Duration.times(base, 2 ** (retry - 1)), cap)
 
 export interface PaymentLimits {
   /** How long a hold lives when the provider gives no date. N-026. */
@@ -75,9 +94,12 @@ export interface PaymentLimits {
   readonly paymentWindow: Duration.Duration
   /** Between two looks into an authorization whose outcome is unknown. N-066. */
   readonly resolve: Backoff
+  readonly refund: RefundLimits
+  /** A deferred capture is made this long before the hold runs out, at the latest. N-067. */
+  readonly captureLead: Duration.Duration
 }
 
-type Decision = Result.Result<ReadonlyArray<Event>, PaymentConflict>
+type Decision = Result.Result<ReadonlyArray<Event>, PaymentConflict | RefundRefusal>
 
 const conflict = (state: PaymentState, command: Command): Decision =>
   Result.fail(
@@ -109,7 +131,8 @@ export const decide =
       ) {
         return conflict(state, command)
       }
-      return Result.succeed([{ _tag: "Begun", attempt, customerId, amount, currency }])
+      const mode = command.captureMode === undefined ? {} : { captureMode: command.captureMode }
+      return Result.succeed([{ _tag: "Begun", attempt, customerId, amount, currency, ...mode }])
     }
     if (state._tag === "Absent") return conflict(state, command)
     const { saga, status } = state
@@ -151,7 +174,7 @@ export const decide =
         return may(saga, "capture_pending") ? Result.succeed([{ _tag: "CaptureStarted" }]) : conflict(state, command)
       case "Captured":
         if (command.amount !== state.amount) return conflict(state, command)
-        if (saga === "captured") return Result.succeed([])
+        if (saga === "captured" || saga === "refunded") return Result.succeed([])
         return may(saga, "captured")
           ? Result.succeed([{ _tag: "Captured", amount: command.amount, at: now }])
           : conflict(state, command)
@@ -171,9 +194,21 @@ export const decide =
         return may(saga, "voided") ? Result.succeed([{ _tag: "Voided" }]) : conflict(state, command)
       case "Refunded": {
         const refunded = state.refunded + command.amount
-        return (saga === "captured" || saga === "refunded") && command.amount > 0n && refunded <= state.captured
+        return (saga === "captured" || saga === "refunded") &&
+          command.amount > 0n &&
+          refunded + pendingOf(state) <= state.captured
           ? Result.succeed([{ _tag: "Refunded", amount: command.amount }])
           : conflict(state, command)
+      }
+      case "RequestRefund":
+      case "StartRefund":
+      case "RefundTryFailed":
+      case "RefundReported":
+      case "RefundAwaited":
+      case "ChargebackReported": {
+        const decided = decideRefund(limits.refund, state, command, now)
+        if (Result.isSuccess(decided)) return Result.succeed(decided.success)
+        return decided.failure === "misfit" ? conflict(state, command) : Result.fail(decided.failure)
       }
     }
   }
@@ -181,7 +216,7 @@ export const decide =
 /** Total: events are facts, so replay cannot fail. */
 export const evolve = (state: PaymentState, event: Event): PaymentState => {
   if (event._tag === "Begun") {
-    const { amount, attempt, currency, customerId } = event
+    const { amount, attempt, captureMode, currency, customerId } = event
     return {
       _tag: "Present",
       attempt,
@@ -195,7 +230,8 @@ export const evolve = (state: PaymentState, event: Event): PaymentState => {
       captureRefused: false,
       captured: 0n,
       refunded: 0n,
-      resolutions: 0
+      resolutions: 0,
+      ...(captureMode === undefined ? {} : { captureMode })
     }
   }
   if (state._tag === "Absent") return state
@@ -245,6 +281,14 @@ export const evolve = (state: PaymentState, event: Event): PaymentState => {
       const all = refunded === state.captured
       return { ...rest, refunded, status: all ? "refunded" : "partially_refunded", saga: all ? "refunded" : "captured" }
     }
+    case "RefundRequested":
+    case "RefundStarted":
+    case "RefundPending":
+    case "RefundCompleted":
+    case "RefundFailed":
+    case "RefundAwaited":
+    case "ChargebackReported":
+      return evolveRefund(state, event)
   }
 }
 
@@ -260,8 +304,27 @@ export const orderPaymentStatus = {
   refunded: "refunded"
 } as const satisfies Readonly<Record<PaymentStatus, string>>
 
+/** The first instant at which the hold is gone; undefined while there is none. */
+export const holdEndOf = ({ authorizedAt, holdUntil }: PresentPayment, { holdFor }: PaymentLimits) =>
+  holdUntil ?? (authorizedAt === undefined ? undefined : DateTime.addDuration(authorizedAt, holdFor))
+
 export const view = (state: PaymentState): PaymentView | null => {
   if (state._tag === "Absent") return null
-  const { attempt, captureRetryCount, captured, refunded, saga, status } = state
-  return { attempt, status, saga, captureRetryCount, captured, refunded }
+  const { amount, attempt, captureMode, captureRetryCount, captured, chargebacks, currency, holdUntil } = state
+  const { refunded, refunds, saga, status } = state
+  return {
+    attempt,
+    status,
+    saga,
+    captureRetryCount,
+    captured,
+    refunded,
+    amount,
+    currency,
+    refundPending: pendingOf(state),
+    ...(captureMode === undefined ? {} : { captureMode }),
+    ...(holdUntil === undefined ? {} : { holdUntil }),
+    ...(refunds === undefined ? {} : { refunds: refunds.map(refundView) }),
+    ...(chargebacks === undefined ? {} : { chargebacks })
+  }
 }

@@ -1,6 +1,7 @@
 import { DateTime, Schema } from "effect"
 import type { StateTable } from "../../runtime/Table.ts"
 import { PaymentState } from "./Payment.ts"
+import { pendingOf } from "./RefundDecider.ts"
 
 const decode = Schema.decodeUnknownSync(Schema.toCodecJson(PaymentState))
 
@@ -31,7 +32,11 @@ export const paymentTable: StateTable<PaymentState> = {
     captured: "bigint",
     refunded: "bigint",
     failure: "text",
-    resolutions: "int"
+    resolutions: "int",
+    capture_mode: "text",
+    refunds: "jsonb",
+    refund_pending: "bigint",
+    chargebacks: "jsonb"
   },
   immutable: ["customer_id", "currency"],
   toRow: (state) => {
@@ -55,7 +60,12 @@ export const paymentTable: StateTable<PaymentState> = {
       captured: state.captured,
       refunded: state.refunded,
       failure: state.failure,
-      resolutions: state.resolutions
+      resolutions: state.resolutions,
+      capture_mode: state.captureMode,
+      refunds: state.refunds,
+      // The table's own constraint adds it up with what is refunded.
+      refund_pending: pendingOf(state),
+      chargebacks: state.chargebacks
     }
   },
   fromRow: (row) =>
@@ -80,7 +90,10 @@ export const paymentTable: StateTable<PaymentState> = {
         holdUntil: iso(row["hold_until"]),
         nextAttemptAt: iso(row["next_attempt_at"]),
         capturedAt: iso(row["captured_at"]),
-        failure: row["failure"]
+        failure: row["failure"],
+        captureMode: row["capture_mode"],
+        refunds: row["refunds"],
+        chargebacks: row["chargebacks"]
       })
     })
 }

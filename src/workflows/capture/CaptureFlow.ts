@@ -2,7 +2,7 @@
 import { Effect, Schema } from "effect"
 import { Activity, DurableClock } from "effect/workflow"
 import * as Conversation from "../../entities/payment/PaymentConversation.ts"
-import { backoff } from "../../entities/payment/PaymentDecider.ts"
+import { backoff } from "../../entities/payment/Backoff.ts"
 import { PaymentGateway } from "../../gateways/PaymentGateway.ts"
 import { CheckoutContext } from "../checkout/CheckoutContext.ts"
 import { attemptOf, untilDurable } from "../checkout/CheckoutSteps.ts"

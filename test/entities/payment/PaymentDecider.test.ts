@@ -8,19 +8,21 @@ import {
   SagaState,
   sagaTransitions
 } from "../../../src/entities/payment/Payment.ts"
-import {
-  type Backoff,
-  backoff,
-  Command,
-  isClosed,
-  orderPaymentStatus,
-  view
-} from "../../../src/entities/payment/PaymentDecider.ts"
+import { type Backoff, backoff } from "../../../src/entities/payment/Backoff.ts"
+import { Command, isClosed, orderPaymentStatus, view } from "../../../src/entities/payment/PaymentDecider.ts"
+import { RefundId } from "../../../src/entities/payment/Refund.ts"
+import { pendingOf, refundNamed, remainingOf } from "../../../src/entities/payment/RefundDecider.ts"
 import { OrderPaymentStatus } from "../../../src/entities/order/Order.ts"
 import { after, checkoutId, total } from "../../fixtures/Builders.ts"
 import { historyOf, play } from "../../fixtures/Histories.ts"
 import { markdown, matrixOf, step } from "../../fixtures/Machine.ts"
-import { forgottenMoney, intent, paymentMachine as machine } from "../../fixtures/machines/PaymentMachine.ts"
+import {
+  forgottenMoney,
+  intent,
+  isAboutRefunds,
+  paymentMachine as machine,
+  refundColumns
+} from "../../fixtures/machines/PaymentMachine.ts"
 import { laws, table } from "../MachineLaws.ts"
 
 const { amount } = total
@@ -55,14 +57,16 @@ it("where the money may go next: all 49 pairs (REQUIREMENTS B.3)", () => {
       | capture_failed  | -    | -          | yes             | -              | yes      | yes    | -        |
       | captured        | -    | -          | -               | -              | -        | -      | yes      |
       | voided          | -    | -          | -               | -              | -        | -      | -        |
-      | refunded        | -    | -          | -               | -              | -        | -      | -        |
+      | refunded        | -    | -          | -               | -              | yes      | -      | -        |
     `)
   )
 })
 
+const rest = (command: { readonly _tag: string }) => !isAboutRefunds(command)
+
 it("what each command does until a hold is there, or surely not", () => {
   assert.strictEqual(
-    matrixOf(machine, ["absent", "begun", "asked", "second factor", "unknown", "failed", "voided"]),
+    matrixOf(machine, ["absent", "begun", "asked", "second factor", "unknown", "failed", "voided"], rest),
     table(`
       |                          | absent         | begun             | asked         | second factor | unknown       | failed         | voided         |
       | ------------------------ | -------------- | ----------------- | ------------- | ------------- | ------------- | -------------- | -------------- |
@@ -91,14 +95,11 @@ it("what each command does until a hold is there, or surely not", () => {
 
 it("what each command does once a hold is there", () => {
   assert.strictEqual(
-    matrixOf(machine, [
-      "authorized",
-      "capture_pending",
-      "capture_failed",
-      "captured",
-      "partially_refunded",
-      "refunded"
-    ]),
+    matrixOf(
+      machine,
+      ["authorized", "capture_pending", "capture_failed", "captured", "partially_refunded", "refunded"],
+      rest
+    ),
     table(`
       |                          | authorized                   | capture_pending             | capture_failed               | captured                      | partially_refunded | refunded |
       | ------------------------ | ---------------------------- | --------------------------- | ---------------------------- | ----------------------------- | ------------------ | -------- |
@@ -114,13 +115,38 @@ it("what each command does once a hold is there", () => {
       | Declined                 | !                            | !                           | !                            | !                             | !                  | !        |
       | AuthorizationUnknown     | !                            | !                           | !                            | !                             | !                  | !        |
       | StartCapture             | processing (capture_pending) | -                           | processing (capture_pending) | !                             | !                  | !        |
-      | Captured                 | !                            | captured                    | captured                     | -                             | -                  | !        |
+      | Captured                 | !                            | captured                    | captured                     | -                             | -                  | -        |
       | Captured, other amount   | !                            | !                           | !                            | !                             | !                  | !        |
       | CaptureFailed            | processing (capture_failed)  | processing (capture_failed) | !                            | !                             | !                  | !        |
       | Voided                   | voided                       | !                           | voided                       | !                             | !                  | !        |
       | Refunded, some           | !                            | !                           | !                            | partially_refunded (captured) | changed            | !        |
       | Refunded, all            | !                            | !                           | !                            | refunded                      | !                  | !        |
       | Refunded, nothing        | !                            | !                           | !                            | !                             | !                  | !        |
+    `)
+  )
+})
+
+it("what each command does to refunds and chargebacks (REQUIREMENTS B.11)", () => {
+  assert.strictEqual(
+    matrixOf(machine, refundColumns, isAboutRefunds),
+    table(`
+      |                                | refund requested              | refund processing             | refund pending                | refund failed                 | refund refused                | refund completed     | charged back                  | chargeback won                |
+      | ------------------------------ | ----------------------------- | ----------------------------- | ----------------------------- | ----------------------------- | ----------------------------- | -------------------- | ----------------------------- | ----------------------------- |
+      | RequestRefund, again           | -                             | -                             | -                             | -                             | -                             | -                    | !RefundNotPossible            | changed                       |
+      | RequestRefund, another amount  | !IdempotencyConflict          | !IdempotencyConflict          | !IdempotencyConflict          | !IdempotencyConflict          | !IdempotencyConflict          | !IdempotencyConflict | !RefundNotPossible            | changed                       |
+      | RequestRefund, the rest        | changed                       | changed                       | changed                       | changed                       | changed                       | changed              | !RefundNotPossible            | changed                       |
+      | RequestRefund, too much        | !RefundTooLarge               | !RefundTooLarge               | !RefundTooLarge               | !RefundTooLarge               | !RefundTooLarge               | !RefundTooLarge      | !RefundNotPossible            | !RefundTooLarge               |
+      | StartRefund                    | changed                       | -                             | -                             | changed                       | changed                       | !                    | !                             | !                             |
+      | RefundTryFailed, unknown       | changed                       | changed                       | !                             | -                             | !                             | !                    | !                             | !                             |
+      | RefundTryFailed, for good      | changed                       | changed                       | !                             | -                             | !                             | !                    | !                             | !                             |
+      | RefundReported, pending        | changed                       | changed                       | -                             | changed                       | changed                       | -                    | changed                       | changed                       |
+      | RefundReported, completed      | partially_refunded (captured) | partially_refunded (captured) | partially_refunded (captured) | partially_refunded (captured) | partially_refunded (captured) | -                    | partially_refunded (captured) | partially_refunded (captured) |
+      | RefundReported, failed         | changed                       | changed                       | changed                       | changed                       | -                             | captured             | -                             | -                             |
+      | RefundReported, other amount   | !                             | !                             | !                             | !                             | !                             | !                    | partially_refunded (captured) | partially_refunded (captured) |
+      | RefundReported, of nobody here | partially_refunded (captured) | partially_refunded (captured) | partially_refunded (captured) | partially_refunded (captured) | partially_refunded (captured) | changed              | partially_refunded (captured) | partially_refunded (captured) |
+      | RefundAwaited                  | !                             | !                             | changed                       | !                             | !                             | !                    | !                             | !                             |
+      | ChargebackReported, opened     | changed                       | changed                       | changed                       | changed                       | changed                       | changed              | -                             | -                             |
+      | ChargebackReported, won        | changed                       | changed                       | changed                       | changed                       | changed                       | changed              | changed                       | -                             |
     `)
   )
 })
@@ -132,12 +158,13 @@ it("every payment status and every saga state has a column", () => {
 laws(machine, {
   state: PaymentState,
   command: Command,
-  final: ["refunded"],
-  counted: ["AuthorizationUnknown", "Refunded"],
-  rare: ["Voided", "Declined"]
+  final: [],
+  counted: ["AuthorizationUnknown", "Refunded", "RefundAwaited"],
+  rare: ["Voided", "Declined", "ChargebackReported"],
+  length: 100
 })
 
-const history = historyOf(Command, { rare: ["Voided", "Declined"] })
+const history = historyOf(Command, { rare: ["Voided", "Declined", "ChargebackReported"], length: 100 })
 
 it.prop(
   "refunded is at most captured, which is nothing or the whole amount (REQ-PAY-06, T-PAY-29)",
@@ -145,7 +172,8 @@ it.prop(
   ([past]) => {
     for (const { state } of play(machine, past)) {
       if (state._tag === "Absent") continue
-      assert.isTrue(state.refunded >= 0n && state.refunded <= state.captured)
+      assert.isTrue(state.refunded >= 0n && state.refunded + pendingOf(state) <= state.captured)
+      assert.isTrue(remainingOf(state) >= 0n)
       const taken = state.saga === "captured" || state.saga === "refunded"
       assert.strictEqual(state.captured, taken ? state.amount : 0n)
       assert.strictEqual(state.capturedAt !== undefined, taken)
@@ -241,6 +269,134 @@ it("given all was captured, when more is refunded than that, then it is refused 
   assert.strictEqual(at(all, { _tag: "Refunded", amount: 1n }).refusal?._tag, "PaymentConflict")
 })
 
+describe("given all was captured", () => {
+  const taken = presentAfter(machine.states["captured"]!)
+  const request = (name: string, asked?: bigint): Command => ({
+    _tag: "RequestRefund",
+    refund: RefundId.make(`operator:${name}`),
+    ...(asked === undefined ? {} : { amount: asked }),
+    reason: "the handle broke"
+  })
+  const named = (state: PresentPayment, name = "one") => refundNamed(state, RefundId.make(`operator:${name}`))!
+  const one = RefundId.make("operator:one")
+  const start: Command = { _tag: "StartRefund", refund: one }
+  const unknown: Command = {
+    _tag: "RefundTryFailed",
+    refund: one,
+    code: "outcome_unknown",
+    definite: false,
+    answered: false
+  }
+  const report = (
+    status: "pending" | "completed" | "failed",
+    asked: bigint,
+    changes: { readonly reference?: string } = {}
+  ): Command => ({ _tag: "RefundReported", refund: one, reference: "re_1", status, amount: asked, ...changes })
+
+  it("when 20 refunds are asked for at once, then those which fit are taken and the others hear what is left (T-PAY-29)", () => {
+    let state = taken
+    const told = Array.from({ length: 20 }, (_, index) => {
+      const { refusal, state: next } = at(state, request(`r${index}`, amount / 7n))
+      assert(next._tag === "Present")
+      state = next
+      return refusal
+    })
+    assert.strictEqual(told.filter((refusal) => refusal === undefined).length, 7)
+    const left = amount - 7n * (amount / 7n)
+    for (const refusal of told.slice(7)) {
+      assert.deepInclude(refusal as object, { _tag: "RefundTooLarge", remaining: left, currency: "EUR" })
+    }
+  })
+
+  it("when no amount is named, then all is given back that others leave", () => {
+    const state = presentAfter(taken, request("one", 1000n), request("two"))
+    assert.strictEqual(named(state, "two").amount, amount - 1000n)
+    assert.deepInclude(at(state, request("three")).refusal as object, { _tag: "RefundTooLarge", remaining: 0n })
+  })
+
+  it("when the outcome stays unknown, then it holds its amount, is retried three times, and then waits for an operator (REQ-RFD-03)", () => {
+    const once = presentAfter(taken, request("one", 1000n), start, unknown)
+    assert.deepStrictEqual(named(once).nextAttemptAt, after("2 minutes"))
+    assert.strictEqual(named(once).suffix, 1, "one key while the outcome is unknown")
+    const state = presentAfter(once, start, unknown, start, unknown, start, unknown)
+    assert.deepInclude(named(state), { status: "failed", tries: 4, refused: false })
+    assert.isUndefined(named(state).nextAttemptAt)
+    assert.strictEqual(remainingOf(state), amount - 1000n)
+    assert.strictEqual(presentAfter(state, start, report("completed", 1000n)).refunded, 1000n)
+  })
+
+  it("when it is refused for good, then its amount is free again, and the next try of it has another key", () => {
+    const refused = presentAfter(taken, request("one"), start, { ...unknown, definite: true, answered: true })
+    assert.deepInclude(named(refused), { status: "failed", refused: true, suffix: 2 })
+    assert.strictEqual(remainingOf(refused), amount)
+    const other = presentAfter(refused, request("two", 1000n))
+    assert.deepInclude(at(other, start).refusal as object, { _tag: "RefundTooLarge", remaining: amount - 1000n })
+  })
+
+  it("when the provider says that a pending one failed, then its amount is free; what is said of it later is old", () => {
+    const pending = presentAfter(taken, request("one", 1000n), start, report("pending", 1000n))
+    assert.deepInclude(named(pending), { status: "processing", reference: "re_1" })
+    const freed = presentAfter(pending, report("failed", 1000n))
+    assert.strictEqual(remainingOf(freed), amount)
+    const again = presentAfter(freed, start)
+    assert.deepStrictEqual(at(again, report("failed", 1000n)).events, [])
+    assert.strictEqual(presentAfter(again, report("completed", 1000n, { reference: "re_2" })).refunded, 1000n)
+  })
+
+  it("when one that was completed fails after all, then the money is the shop's again", () => {
+    const done = presentAfter(taken, request("one"), start, report("completed", amount))
+    assert.deepInclude(done, { saga: "refunded", status: "refunded", refunded: amount })
+    assert.deepInclude(presentAfter(done, report("failed", amount)), {
+      saga: "captured",
+      status: "captured",
+      refunded: 0n
+    })
+  })
+
+  it("when the end is told before the middle, then the end stands", () => {
+    const done = presentAfter(taken, request("one", 1000n), report("completed", 1000n), report("pending", 1000n))
+    assert.deepInclude(named(done), { status: "completed" })
+    const lost: Command = {
+      _tag: "ChargebackReported",
+      chargeback: "dp_1",
+      amount,
+      reason: "fraudulent",
+      status: "lost"
+    }
+    const state = presentAfter(taken, lost, { ...lost, status: "opened" }, { ...lost, status: "won" })
+    assert.strictEqual(state.chargebacks?.[0]?.status, "lost")
+  })
+
+  it("when an issuer has taken it back, then nothing is refunded until the chargeback is won (REQUIREMENTS B.11)", () => {
+    const asked = presentAfter(taken, request("one", 1000n))
+    const opened: Command = {
+      _tag: "ChargebackReported",
+      chargeback: "dp_1",
+      amount,
+      reason: "fraudulent",
+      status: "opened"
+    }
+    const charged = presentAfter(asked, opened)
+    for (const command of [start, request("two", 1n)]) {
+      assert.deepInclude(at(charged, command).refusal as object, { _tag: "RefundNotPossible", because: "chargeback" })
+    }
+    assert.strictEqual(named(presentAfter(charged, { ...opened, status: "won" }, start)).status, "processing")
+  })
+
+  it("when a refund was made on the provider's own pages, then it counts; one that does not fit is not believed", () => {
+    const elsewhere = (reference: string, asked: bigint): Command => ({
+      _tag: "RefundReported",
+      reference,
+      status: "completed",
+      amount: asked
+    })
+    const state = presentAfter(taken, request("one", 1000n), elsewhere("re_9", amount - 1000n))
+    assert.strictEqual(state.refunded, amount - 1000n)
+    assert.strictEqual(at(state, elsewhere("re_10", 1n)).refusal?._tag, "PaymentConflict")
+    assert.deepStrictEqual(at(state, elsewhere("re_9", amount - 1000n)).events, [])
+  })
+})
+
 it("pauses before retries double up to their cap (REQ-CAP-01, T-PAY-05)", () => {
   const seconds = (retries: ReadonlyArray<number>, pauses: Backoff) =>
     retries.map((retry) => Duration.toSeconds(backoff(retry, pauses)))
@@ -283,7 +439,7 @@ it("each attempt has keys of its own at the provider (REQUIREMENTS A.4)", () => 
     confirm("c", attempt),
     drop("c", attempt),
     ...[1, 2, 3].map((suffix) => capture("c", attempt, suffix)),
-    refund("c", `compensation:${attempt}`)
+    ...[1, 2].map((suffix) => refund("c", `compensation:${attempt}`, suffix))
   ])
   assert.strictEqual(new Set(keys).size, keys.length)
   assert.strictEqual(create("c", 1), "checkout:c:auth")
@@ -293,14 +449,24 @@ it("each attempt has keys of its own at the provider (REQUIREMENTS A.4)", () => 
 describe("wake-ups", () => {
   const timers = (name: string) => machine.definition.timers!(machine.states[name]!)
 
-  it("an unknown outcome is looked into, a second factor ends, a hold expires; nothing else wakes up", () => {
+  it("an unknown outcome is looked into, a second factor ends, a hold expires, a refund is looked after; nothing else wakes up", () => {
     const expected: Readonly<Record<string, ReturnType<typeof timers>>> = {
       unknown: { resolve: { dueAt: after("1 minute"), urgent: true } },
       "second factor": { action: { dueAt: after("15 minutes") } },
       authorized: { hold: { dueAt: after("7 days") } },
-      capture_failed: { hold: { dueAt: after("7 days") } }
+      capture_failed: { hold: { dueAt: after("7 days") } },
+      "hold, deferred": { hold: { dueAt: after("7 days") }, capture: { dueAt: after("6 days"), urgent: false } },
+      "refund requested": { refund: { dueAt: after("100 seconds"), urgent: true } },
+      "refund processing": { refund: { dueAt: after("100 seconds"), urgent: true } },
+      "refund pending": { refund: { dueAt: after("31 minutes"), urgent: false } },
+      "refund failed": { refund: { dueAt: after("2 minutes"), urgent: false } }
     }
     for (const name of Object.keys(machine.states)) assert.deepStrictEqual(timers(name), expected[name] ?? {}, name)
+  })
+
+  it("a deferred capture under way is gone on with at once by whoever takes it over (REQ-CAP-08)", () => {
+    const pending = presentAfter(machine.states["hold, deferred"]!, { _tag: "StartCapture" })
+    assert.deepStrictEqual(machine.definition.timers!(pending), { capture: { dueAt: after("6 days"), urgent: true } })
   })
 
   it("a hold expires when the provider says so, where it does (REQ-CAP-05)", () => {
