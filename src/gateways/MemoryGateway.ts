@@ -8,7 +8,7 @@ import { PaymentProvider } from "../sandbox/PaymentProvider.ts"
 import type { Ending } from "../sandbox/PaymentProvider.ts"
 import type { Params } from "../sandbox/FormBody.ts"
 import type { Content } from "../sandbox/StripeObjects.ts"
-import { paymentIntent } from "../sandbox/StripeObjects.ts"
+import { paymentIntent, refund } from "../sandbox/StripeObjects.ts"
 import type { PaymentGatewayLimits } from "./PaymentGateway.ts"
 import { PaymentGateway } from "./PaymentGateway.ts"
 import * as StripeProtocol from "./StripeProtocol.ts"
@@ -44,7 +44,16 @@ const transportTo = (provider: PaymentProvider["Service"]): StripeTransport => {
     cancel: (id, params, key) => askForIntent("POST", `payment_intents/${id}/cancel`, params, key),
     refund: (params, key) =>
       Effect.flatMap(ask("POST", "refunds", params, key), (content) =>
-        content._tag === "Refund" ? Effect.succeed({ id: content.refund.id }) : Effect.die(content)
+        content._tag === "Refund" ? Effect.succeed(refund(content.refund)) : Effect.die(content)
+      ),
+    refunds: (params) =>
+      Effect.flatMap(ask("GET", "refunds", params), (content) =>
+        content._tag === "List"
+          ? Effect.succeed({
+              data: content.items.flatMap((item) => (item._tag === "Refund" ? [refund(item.refund)] : [])),
+              has_more: content.more
+            })
+          : Effect.die(content)
       ),
     retrieve: (id, params) => askForIntent("GET", `payment_intents/${id}`, params)
   }

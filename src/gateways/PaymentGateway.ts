@@ -30,6 +30,19 @@ export type Intent =
   /** The hold was dropped, or never was: nothing can be taken any more. */
   | { readonly _tag: "Voided"; readonly id: IntentId }
 
+/** A refund as the provider has it. */
+export interface ProviderRefund {
+  /** The provider's name of it. */
+  readonly id: Redacted.Redacted<string>
+  /** `pending`: taken on, and neither done nor failed yet. */
+  readonly status: "pending" | "completed" | "failed"
+  readonly amount: bigint
+  /** The key it was asked for with; absent when somebody else asked. */
+  readonly key?: string
+  /** Why it failed, in the provider's word. */
+  readonly failure?: string
+}
+
 /** The issuer or the provider said no, for good. `code` is one of the provider's decline codes; `message` is fit for buyers. */
 export class Declined extends Schema.TaggedError<Declined>()("Declined", {
   code: Schema.String,
@@ -83,12 +96,16 @@ export class PaymentGateway extends Context.Service<
       readonly key: string
       readonly id: IntentId
     }) => Effect.Effect<Intent, NotPossible | TransportError>
-    /** Gives captured money back. */
+    /** Gives captured money back. `checkoutId` and `refund` are our names, which the provider tells when it speaks of it by itself. */
     readonly refund: (request: {
       readonly key: string
       readonly id: IntentId
       readonly amount: Money
-    }) => Effect.Effect<{ readonly refundId: Redacted.Redacted<string> }, NotPossible | TransportError>
+      readonly checkoutId: string
+      readonly refund: string
+    }) => Effect.Effect<ProviderRefund, NotPossible | TransportError>
+    /** All refunds of the intent, whoever asked for them, newest first. Passes an open breaker as `retrieve` does. */
+    readonly refunds: (id: IntentId) => Effect.Effect<ReadonlyArray<ProviderRefund>, NotPossible | TransportError>
     /** What the provider knows of the intent now. Passes an open breaker as a probe, so that compensation is not starved. REQ-CB-01. */
     readonly retrieve: (id: IntentId) => Effect.Effect<Intent, NotPossible | TransportError>
     /** Closed, open or half open, for readiness pages and metrics. */

@@ -57,6 +57,7 @@ const makeTransport = Effect.fnUntraced(function* (options: StripeGatewayOptions
     cancel: (id, params, idempotencyKey) =>
       send((stripe) => stripe.paymentIntents.cancel(id, params, { idempotencyKey })),
     refund: (params, idempotencyKey) => send((stripe) => stripe.refunds.create(params, { idempotencyKey })),
+    refunds: (params) => send((stripe) => stripe.refunds.list(params)),
     retrieve: (id, params) => send((stripe) => stripe.paymentIntents.retrieve(id, params))
   }
   return transport

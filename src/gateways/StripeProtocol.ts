@@ -7,7 +7,7 @@ import { DateTime, Duration, Effect, Redacted } from "effect"
 import type { Scope } from "effect"
 import type Stripe from "stripe"
 import type { Money } from "../domain/Money.ts"
-import type { Intent, IntentId, PaymentGatewayLimits, TransportError } from "./PaymentGateway.ts"
+import type { Intent, IntentId, PaymentGatewayLimits, ProviderRefund, TransportError } from "./PaymentGateway.ts"
 import { Declined, NotPossible, OutcomeUnknown, PaymentGateway, ProviderUnavailable } from "./PaymentGateway.ts"
 import * as ProviderGuard from "./ProviderGuard.ts"
 
@@ -17,10 +17,19 @@ export interface StripeTransport {
   readonly confirm: (id: string, params: Stripe.PaymentIntentConfirmParams, key: string) => Call<StripeIntent>
   readonly capture: (id: string, params: Stripe.PaymentIntentCaptureParams, key: string) => Call<StripeIntent>
   readonly cancel: (id: string, params: Stripe.PaymentIntentCancelParams, key: string) => Call<StripeIntent>
-  readonly refund: (params: Stripe.RefundCreateParams, key: string) => Call<Pick<Stripe.Refund, "id">>
+  readonly refund: (params: Stripe.RefundCreateParams, key: string) => Call<StripeRefund>
+  readonly refunds: (params: Stripe.RefundListParams) => Call<StripeRefundPage>
   readonly retrieve: (id: string, params: Stripe.PaymentIntentRetrieveParams) => Call<StripeIntent>
 }
 type Call<A> = Effect.Effect<A, StripeFailure>
+
+/** What we read of a refund. */
+export type StripeRefund = Pick<Stripe.Refund, "id" | "amount" | "currency" | "status" | "metadata" | "failure_reason">
+
+export interface StripeRefundPage {
+  readonly data: ReadonlyArray<StripeRefund>
+  readonly has_more: boolean
+}
 
 /** What we read of a payment intent. */
 export type StripeIntent = Pick<
@@ -110,6 +119,28 @@ export const make = Effect.fnUntraced(function* (options: {
   const lookUp = (id: IntentId): Effect.Effect<Intent, Failure> =>
     Effect.map(guard.probe("retrieve", transport.retrieve(Redacted.value(id), { expand: ["latest_charge"] })), toIntent)
 
+  const listRefunds = Effect.fnUntraced(function* (
+    id: IntentId
+  ): Effect.fn.Return<ReadonlyArray<ProviderRefund>, Failure> {
+    const found: Array<ProviderRefund> = []
+    let after: string | undefined
+    for (let page = 0; page < refundPagesMax; page++) {
+      const { data, has_more: more } = yield* guard.probe(
+        "list_refunds",
+        transport.refunds({
+          payment_intent: Redacted.value(id),
+          limit: refundsPage,
+          ...(after === undefined ? {} : { starting_after: after })
+        })
+      )
+      found.push(...data.map(toRefund))
+      after = data.at(-1)?.id
+      if (!more || after === undefined) return found
+    }
+    // What was not looked at may be the one that is looked for.
+    return yield* Effect.fail<Failure>({ _tag: "AnswerLost" })
+  })
+
   /** A write which met the intent in another state than it needs: what it is now decides. */
   const orAsItIs =
     (id: IntentId) =>
@@ -167,14 +198,22 @@ export const make = Effect.fnUntraced(function* (options: {
         Effect.catchTag("Declined", notDeclinable)
       ),
 
-    refund: ({ key, id, amount }) =>
+    refund: ({ key, id, amount, checkoutId, refund }) =>
       guard
-        .call("refund", transport.refund({ payment_intent: Redacted.value(id), amount: toProviderAmount(amount) }, key))
-        .pipe(
-          Effect.map((refund) => ({ refundId: Redacted.make(refund.id) })),
-          explained("refund"),
-          Effect.catchTag("Declined", notDeclinable)
-        ),
+        .call(
+          "refund",
+          transport.refund(
+            {
+              payment_intent: Redacted.value(id),
+              amount: toProviderAmount(amount),
+              metadata: { checkout: checkoutId, refund, key }
+            },
+            key
+          )
+        )
+        .pipe(Effect.map(toRefund), explained("refund"), Effect.catchTag("Declined", notDeclinable)),
+
+    refunds: (id) => listRefunds(id).pipe(explained("refunds"), Effect.catchTag("Declined", notDeclinable)),
 
     retrieve: (id) => lookUp(id).pipe(explained("retrieve"), Effect.catchTag("Declined", notDeclinable)),
 
@@ -183,6 +222,10 @@ export const make = Effect.fnUntraced(function* (options: {
 })
 
 type Failure = StripeFailure | ProviderUnavailable
+
+/** The most the provider gives at once, and the most we ask for: a payment has far fewer. */
+const refundsPage = 100
+const refundPagesMax = 10
 
 /** The provider's code for a write which does not fit the intent's status. */
 const unexpectedState = "payment_intent_unexpected_state"
@@ -306,6 +349,19 @@ const toIntent = (intent: StripeIntent): Intent => {
     default:
       // A status which the provider invented since: what it means is not decided here, so it is asked again.
       return { _tag: "Processing", id }
+  }
+}
+
+const toRefund = (refund: StripeRefund): ProviderRefund => {
+  const { amount, currency, failure_reason: failure, id, metadata, status } = refund
+  const key = metadata?.["key"]
+  return {
+    id: Redacted.make(id),
+    // A status which the provider invented since: not done, and not known to have failed.
+    status: status === "succeeded" ? "completed" : status === "failed" || status === "canceled" ? "failed" : "pending",
+    amount: fromProviderAmount(amount, currency),
+    ...(key === undefined ? {} : { key }),
+    ...(failure === undefined ? {} : { failure })
   }
 }
 

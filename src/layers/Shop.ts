@@ -35,6 +35,7 @@ import * as CheckoutFlow from "../workflows/checkout/CheckoutFlow.ts"
 import type { CheckoutLimits } from "../workflows/checkout/CheckoutLimits.ts"
 import * as CheckoutTerms from "../workflows/checkout/CheckoutTerms.ts"
 import * as CompensationFlow from "../workflows/compensation/CompensationFlow.ts"
+import * as RefundFlow from "../workflows/refund/RefundFlow.ts"
 
 /** Every number of the shop, with its place in REQUIREMENTS H where it has one. */
 export interface ShopLimits {
@@ -197,9 +198,12 @@ export const layer = (
       placed.serve(RateLimiter, RateLimiterActor.handlers())
     })
   )
-  const processes = Layer.mergeAll(CheckoutFlow.layer, CaptureFlow.layer, CompensationFlow.layer, hosted).pipe(
-    Layer.provide([CheckoutContext.layer(limits.checkout), CheckoutTerms.layer]),
-    Layer.provide(definitions)
-  )
+  const processes = Layer.mergeAll(
+    CheckoutFlow.layer,
+    CaptureFlow.layer,
+    CompensationFlow.layer,
+    RefundFlow.layer,
+    hosted
+  ).pipe(Layer.provide([CheckoutContext.layer(limits.checkout), CheckoutTerms.layer]), Layer.provide(definitions))
   return processes.pipe(Layer.provideMerge(runtimeLayer))
 }

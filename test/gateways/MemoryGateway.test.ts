@@ -5,7 +5,7 @@ import * as MemoryGateway from "../../src/gateways/MemoryGateway.ts"
 import { PaymentGateway } from "../../src/gateways/PaymentGateway.ts"
 import { PaymentProvider } from "../../src/sandbox/PaymentProvider.ts"
 import { testTokens } from "../../src/sandbox/TestTokens.ts"
-import { conforms, create, euros, limits } from "./conformance.ts"
+import { conforms, create, euros, giveBack, limits } from "./conformance.ts"
 
 const layer = MemoryGateway.layer(limits)
 
@@ -47,7 +47,7 @@ describe("in memory: given any card of the table", () => {
           provider.authenticate(entry.id, true)
         } else assert.strictEqual(Exit.isSuccess(confirmed), held)
         yield* patiently("capture", (key) => gateway.capture({ key, id, amount: euros(4_999n) }))
-        yield* patiently("refund", (key) => gateway.refund({ key, id, amount: euros(4_999n) }))
+        yield* patiently("refund", (key) => gateway.refund(giveBack(key, id, euros(4_999n))))
         yield* TestClock.adjust("5 seconds")
         const { created: made, authorized, captured, refunded } = provider.ledger.entry(entry.id)!
         assert.deepStrictEqual(

@@ -6,7 +6,7 @@ import type { Layer } from "effect"
 import { TestClock } from "effect/testing"
 import { Currency } from "../../src/domain/Money.ts"
 import type { Money } from "../../src/domain/Money.ts"
-import type { Intent, PaymentGatewayLimits, TransportError } from "../../src/gateways/PaymentGateway.ts"
+import type { Intent, IntentId, PaymentGatewayLimits, TransportError } from "../../src/gateways/PaymentGateway.ts"
 import { PaymentGateway } from "../../src/gateways/PaymentGateway.ts"
 import type { Fault, Operation } from "../../src/sandbox/Faults.ts"
 import { PaymentProvider } from "../../src/sandbox/PaymentProvider.ts"
@@ -31,6 +31,14 @@ export const create = (token: string, options: { readonly key?: string; readonly
       paymentMethod: Redacted.make(token)
     })
   )
+
+export const giveBack = (key: string, id: IntentId, amount: Money) => ({
+  key,
+  id,
+  amount,
+  checkoutId: "checkout-1",
+  refund: `refund-of-${key}`
+})
 
 /** An intent with a hold. */
 export const authorized = (token: string) =>
@@ -115,10 +123,10 @@ export const conforms = <R, E>(
         const { id } = first
         const confirm = gateway.confirmIntent({ key: "checkout-1:auth", id })
         const capture = gateway.capture({ key: "order-1:capture", id, amount: euros(4_999n) })
-        const refund = gateway.refund({ key: "order-1:refund", id, amount: euros(1_000n) })
+        const refund = gateway.refund(giveBack("order-1:refund", id, euros(1_000n)))
         assert.deepStrictEqual([tagOf(yield* confirm), tagOf(yield* confirm)], ["Authorized", "Authorized"])
         assert.deepStrictEqual([tagOf(yield* capture), tagOf(yield* capture)], ["Captured", "Captured"])
-        const refunds = [yield* refund, yield* refund].map(({ refundId }) => Redacted.value(refundId))
+        const refunds = [yield* refund, yield* refund].map((made) => Redacted.value(made.id))
         assert.strictEqual(refunds[0], refunds[1])
         const entry = yield* ledgerEntry
         assert.deepStrictEqual(
@@ -164,7 +172,7 @@ export const conforms = <R, E>(
         const gateway = yield* PaymentGateway
         const id = yield* authorized("pm_card_visa")
         yield* gateway.capture({ key: "order-1:capture", id, amount: euros(3_000n) })
-        yield* gateway.refund({ key: "order-1:refund", id, amount: euros(500n) })
+        yield* gateway.refund(giveBack("order-1:refund", id, euros(500n)))
         const found = yield* gateway.retrieve(id)
         assert.deepInclude(found, { _tag: "Captured", amount: 3_000n, refunded: 500n })
       })
@@ -176,14 +184,14 @@ export const conforms = <R, E>(
         const id = yield* authorized("pm_card_visa")
         const tooMuch = yield* Effect.flip(gateway.capture({ key: "order-1:capture", id, amount: euros(5_000n) }))
         assert.deepInclude(tooMuch, { _tag: "NotPossible", code: "amount_too_large" })
-        const early = yield* Effect.flip(gateway.refund({ key: "order-1:refund", id, amount: euros(1n) }))
+        const early = yield* Effect.flip(gateway.refund(giveBack("order-1:refund", id, euros(1n))))
         assert.strictEqual(early._tag, "NotPossible")
         yield* gateway.capture({ key: "order-1:capture:2", id, amount: euros(4_999n) })
-        yield* gateway.refund({ key: "order-1:refund:2", id, amount: euros(4_000n) })
-        const beyond = yield* Effect.flip(gateway.refund({ key: "order-1:refund:3", id, amount: euros(1_000n) }))
+        yield* gateway.refund(giveBack("order-1:refund:2", id, euros(4_000n)))
+        const beyond = yield* Effect.flip(gateway.refund(giveBack("order-1:refund:3", id, euros(1_000n))))
         assert.strictEqual(beyond._tag, "NotPossible")
-        yield* gateway.refund({ key: "order-1:refund:4", id, amount: euros(999n) })
-        const nothingLeft = yield* Effect.flip(gateway.refund({ key: "order-1:refund:5", id, amount: euros(1n) }))
+        yield* gateway.refund(giveBack("order-1:refund:4", id, euros(999n)))
+        const nothingLeft = yield* Effect.flip(gateway.refund(giveBack("order-1:refund:5", id, euros(1n))))
         assert.deepInclude(nothingLeft, { _tag: "NotPossible", code: "charge_already_refunded" })
         assert.deepStrictEqual((yield* ledgerEntry).refunded, { times: 2, amount: 4_999 })
       })
@@ -475,11 +483,43 @@ export const conforms = <R, E>(
         const gateway = yield* PaymentGateway
         const id = yield* authorized("pm_sandbox_refund_lost_answer")
         yield* gateway.capture({ key: "order-1:capture", id, amount: euros(4_999n) })
-        const refund = gateway.refund({ key: "order-1:refund", id, amount: euros(1_000n) })
+        const refund = gateway.refund(giveBack("order-1:refund", id, euros(1_000n)))
         assert.strictEqual((yield* Effect.flip(refund))._tag, "OutcomeUnknown")
         assert.deepInclude(yield* gateway.retrieve(id), { refunded: 1_000n })
-        yield* refund
+        const [found, ...others] = yield* gateway.refunds(id)
+        assert.deepStrictEqual(others, [])
+        assert.deepInclude(found, { key: "order-1:refund", status: "completed", amount: 1_000n })
+        assert.strictEqual(Redacted.value((yield* refund).id), Redacted.value(found!.id))
         assert.deepStrictEqual((yield* ledgerEntry).refunded, { times: 1, amount: 1_000 })
+      })
+    )
+
+    scenario("when a refund is pending and then fails, then that is said in answer and in the list", () =>
+      Effect.gen(function* () {
+        const gateway = yield* PaymentGateway
+        const id = yield* authorized("pm_sandbox_refund_pending_then_fails")
+        yield* gateway.capture({ key: "order-1:capture", id, amount: euros(4_999n) })
+        const made = yield* gateway.refund(giveBack("order-1:refund", id, euros(1_000n)))
+        assert.deepInclude(made, { key: "order-1:refund", status: "pending" })
+        yield* TestClock.adjust("10 seconds")
+        const [found] = yield* gateway.refunds(id)
+        assert.deepInclude(found, { key: "order-1:refund", status: "failed", failure: "lost_or_stolen_card" })
+        assert.deepStrictEqual((yield* ledgerEntry).refunded, { times: 0, amount: 0 })
+      })
+    )
+
+    scenario("when there are more refunds than the provider gives at once, then all are listed, newest first", () =>
+      Effect.gen(function* () {
+        const gateway = yield* PaymentGateway
+        const id = yield* authorized("pm_card_visa")
+        yield* gateway.capture({ key: "order-1:capture", id, amount: euros(4_999n) })
+        for (let number = 1; number <= 101; number++) {
+          yield* gateway.refund(giveBack(`order-1:refund:${number}`, id, euros(10n)))
+        }
+        assert.deepStrictEqual(
+          (yield* gateway.refunds(id)).map(({ key }) => key),
+          Array.from({ length: 101 }, (_, index) => `order-1:refund:${101 - index}`)
+        )
       })
     )
 
@@ -721,7 +761,7 @@ export const conforms = <R, E>(
                 [
                   gateway.confirmIntent({ key: `${key}:auth`, id }),
                   gateway.capture({ key: `${key}:capture`, id, amount: euros(1n) }),
-                  gateway.refund({ key: `${key}:refund`, id, amount: euros(1n) }),
+                  gateway.refund(giveBack(`${key}:refund`, id, euros(1n))),
                   gateway.retrieve(Redacted.make("pi_unknown")),
                   create("pm_unknown", { key: `${key}:other` }),
                   create("pm_card_visa", { key })

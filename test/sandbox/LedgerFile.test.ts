@@ -31,7 +31,13 @@ const pay = ({ host, port }: { readonly host: string; readonly port: number }) =
     })
     yield* gateway.confirmIntent({ key: "checkout-1:auth", id })
     yield* gateway.capture({ key: "order-1:capture", id, amount: price })
-    yield* gateway.refund({ key: "order-1:refund", id, amount: { ...price, amount: 100n } })
+    yield* gateway.refund({
+      key: "order-1:refund",
+      id,
+      amount: { ...price, amount: 100n },
+      checkoutId: "checkout-1",
+      refund: "refund-1"
+    })
     return yield* gateway.retrieve(id)
   }).pipe(
     Effect.provide(

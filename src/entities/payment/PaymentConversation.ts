@@ -37,7 +37,8 @@ export type Capture =
 export type Settlement =
   /** Nothing is held or taken any more. */
   | { readonly _tag: "Voided" }
-  | { readonly _tag: "Refunded"; readonly captured: bigint }
+  /** It was captured: to be given back by a refund. */
+  | { readonly _tag: "Taken"; readonly captured: bigint }
   | { readonly _tag: "Unsettled"; readonly error: string }
 
 const defaultRetryMs = 5000
@@ -216,10 +217,14 @@ export const capture = (
   )
 }
 
-/** Gives back whatever the provider still holds or has taken: a void before capture, a refund after it. */
+/**
+ * Drops whatever the provider still holds. What it turns out to have taken is told, to be given back on the record; except where nothing of
+ * ours ever captured it, since that attempt is closed.
+ */
 export const settle = (gateway: Gateway, id: string, payment: PresentPayment): Effect.Effect<Settlement> => {
-  const { attempt, currency, intent } = payment
+  const { attempt, currency, intent, saga } = payment
   if (intent === undefined) return Effect.succeed({ _tag: "Voided" })
+  if (saga === "captured") return Effect.succeed({ _tag: "Taken", captured: payment.captured })
   const unsettled = (error: { readonly _tag: string; readonly code?: string }): Settlement => ({
     _tag: "Unsettled",
     error: error.code === undefined ? error._tag : `${error._tag}: ${error.code}`
@@ -230,16 +235,24 @@ export const settle = (gateway: Gateway, id: string, payment: PresentPayment): E
         case "Voided":
           return Effect.succeed({ _tag: "Voided" })
         case "Captured": {
+          if (saga !== "none") return Effect.succeed({ _tag: "Taken", captured: found.amount })
           const owed = found.amount - found.refunded
+          const refund = compensationRefund(attempt)
           return owed === 0n
-            ? Effect.succeed({ _tag: "Refunded", captured: found.amount })
+            ? Effect.succeed({ _tag: "Voided" })
             : gateway
                 .refund({
-                  key: providerKeys.refund(id, compensationRefund(attempt), 1),
+                  key: providerKeys.refund(id, refund, 1),
                   id: reference(intent),
-                  amount: { amount: owed, currency }
+                  amount: { amount: owed, currency },
+                  checkoutId: id,
+                  refund
                 })
-                .pipe(Effect.as<Settlement>({ _tag: "Refunded", captured: found.amount }))
+                .pipe(
+                  Effect.map(({ status }): Settlement =>
+                    status === "completed" ? { _tag: "Voided" } : unsettled({ _tag: `refund ${status}` })
+                  )
+                )
         }
         default:
           return gateway

@@ -104,7 +104,8 @@ export const pendingOf = (payment: PresentPayment): bigint =>
 export const remainingOf = (payment: PresentPayment): bigint => payment.captured - payment.refunded - pendingOf(payment)
 
 /** An issuer's claim on the money which is undecided, or decided against the shop. */
-const isCharged = ({ chargebacks = [] }: PresentPayment): boolean => chargebacks.some(({ status }) => status !== "won")
+export const isCharged = ({ chargebacks = [] }: PresentPayment): boolean =>
+  chargebacks.some(({ status }) => status !== "won")
 
 /** Failed, and nobody but an operator tries again. */
 export const isGivenUp = ({ nextAttemptAt, status }: Refund): boolean =>
@@ -152,7 +153,9 @@ export const decideRefund = (
       const known = refundNamed(payment, command.refund)
       if (known === undefined || known.status === "completed") return Result.fail("misfit")
       if (known.status === "processing") return Result.succeed([])
-      if (isCharged(payment)) return Result.fail(new RefundNotPossible({ because: "chargeback" }))
+      // One that may be done already is looked up all the same; none is asked for anew.
+      const maybeDone = known.status === "failed" && !known.refused
+      if (isCharged(payment) && !maybeDone) return Result.fail(new RefundNotPossible({ because: "chargeback" }))
       if (known.refused && known.amount > remainingOf(payment)) return tooLarge(payment)
       return Result.succeed([{ _tag: "RefundStarted", refund: known.id, at: now }])
     }

@@ -5,6 +5,7 @@ import { Actors } from "../../runtime/Actors.ts"
 import { Journal } from "../../runtime/Journal.ts"
 import { CheckoutActors, cellsOf, type Group, groupOf } from "./CheckoutActors.ts"
 import type { CheckoutLimits } from "./CheckoutLimits.ts"
+import { make as makeRefunds, type RefundSteps } from "../refund/RefundSteps.ts"
 import { type CheckoutSteps, make as makeSteps } from "./CheckoutSteps.ts"
 import * as Exclusive from "./Exclusive.ts"
 
@@ -13,6 +14,7 @@ export class CheckoutContext extends Context.Service<
   {
     readonly limits: CheckoutLimits
     readonly steps: CheckoutSteps
+    readonly refunds: RefundSteps
     /** The actors of one checkout, kept in memory while `use` runs. */
     readonly withGroup: <A, E, R>(
       id: string,
@@ -28,9 +30,11 @@ export const layer = (limits: CheckoutLimits): Layer.Layer<CheckoutContext, neve
     CheckoutContext,
     Effect.gen(function* () {
       const load = groupOf(yield* Actors, yield* CheckoutActors)
+      const journal = yield* Journal
       return CheckoutContext.of({
         limits,
-        steps: makeSteps(yield* Journal),
+        steps: makeSteps(journal),
+        refunds: makeRefunds(journal),
         withGroup: (id, use) =>
           Effect.flatMap(load(id), (group) => {
             const cells = cellsOf(group)

@@ -18,13 +18,14 @@ import type { OrderPaymentStatus, ReasonCode, Terms } from "../../entities/order
 import type { IntentReference, PresentPayment } from "../../entities/payment/Payment.ts"
 import type { Authorization, Capture, Settlement } from "../../entities/payment/PaymentConversation.ts"
 import { orderPaymentStatus } from "../../entities/payment/PaymentDecider.ts"
+import { compensationRefund } from "../../entities/payment/Refund.ts"
 import type { Journal, Transaction } from "../../runtime/Journal.ts"
 import { keepFirst, type Row } from "../../runtime/Table.ts"
 import { cellsOf, type Group } from "./CheckoutActors.ts"
 import { observed } from "./CheckoutMetrics.ts"
 
 /** What could not be undone after its tries: found by operators, repaired there. REQ-CPN-02, REQ-CPN-04. */
-const failedCompensations = keepFirst({
+export const failedCompensations = keepFirst({
   name: "payment.failed_compensations",
   columns: {
     id: "text",
@@ -390,7 +391,7 @@ export const make = (journal: Journal["Service"]) => {
         }
       }),
 
-    /** Compensation, money: nothing is held or taken any more, or an operator has to see to it. */
+    /** Compensation, money: nothing is held any more, what was taken is to be given back, or an operator has to see to it. */
     settled: (group: Group, attempt: Attempt, settlement: Settlement, reason: ReasonCode) =>
       unit(group, attempt, "settle", {
         stock: false,
@@ -400,7 +401,7 @@ export const make = (journal: Journal["Service"]) => {
           if (settlement._tag === "Voided" && payment.saga !== "voided") {
             must(transaction, transaction.execute(group.payment, `voided:${number}`, { _tag: "Voided" }))
           }
-          if (settlement._tag === "Refunded") {
+          if (settlement._tag === "Taken") {
             if (payment.saga !== "captured" && payment.saga !== "refunded") {
               must(
                 transaction,
@@ -411,23 +412,12 @@ export const make = (journal: Journal["Service"]) => {
               )
               payment = paid(transaction, group)
             }
-            const owed = payment.captured - payment.refunded
-            if (owed > 0n) {
-              must(
-                transaction,
-                transaction.execute(group.payment, `refunded:${number}`, { _tag: "Refunded", amount: owed })
-              )
-            }
+            // All that others do not give back already. Refused when there is nothing, or an issuer has taken it back.
+            const refund = compensationRefund(number)
+            transaction.execute(group.payment, `refund:${refund}`, { _tag: "RequestRefund", refund, reason })
           }
           if (settlement._tag === "Unsettled") {
-            record(
-              transaction,
-              group,
-              attempt,
-              payment.saga === "captured" ? "refund" : "void_authorization",
-              reason,
-              settlement.error
-            )
+            record(transaction, group, attempt, "void_authorization", reason, settlement.error)
           }
           return [settlement._tag, undefined]
         }
@@ -525,7 +515,7 @@ const record = (
   transaction: Transaction,
   group: Group,
   attempt: Attempt,
-  operation: "void_authorization" | "release_reservations" | "refund",
+  operation: "void_authorization" | "release_reservations",
   reason: string,
   error: string
 ) => {

@@ -7,14 +7,16 @@ import { Activity } from "effect/workflow"
 import { Promotions } from "../../catalog/Promotions.ts"
 import type { ReasonCode } from "../../entities/order/Order.ts"
 import * as Conversation from "../../entities/payment/PaymentConversation.ts"
+import { compensationRefund } from "../../entities/payment/Refund.ts"
 import { PaymentGateway } from "../../gateways/PaymentGateway.ts"
 import type { Group } from "../checkout/CheckoutActors.ts"
 import { CheckoutContext } from "../checkout/CheckoutContext.ts"
 import { type Attempt, attemptOf, untilDurable } from "../checkout/CheckoutSteps.ts"
 import { promotionUse } from "../checkout/CheckoutTerms.ts"
+import { tryRefundSoon } from "../refund/RefundTry.ts"
 import { PaymentCompensation } from "./Compensation.ts"
 
-/** The hold is dropped, or what was taken is given back. */
+/** The hold is dropped, or what was taken is given back: tried once here, and on the refund's own timer until it is done. */
 const settle = Effect.fnUntraced(function* (group: Group, attempt: Attempt, reason: ReasonCode) {
   const { exclusively, limits, steps } = yield* CheckoutContext
   const gateway = yield* PaymentGateway
@@ -36,6 +38,7 @@ const settle = Effect.fnUntraced(function* (group: Group, attempt: Attempt, reas
       yield* steps.settled(group, attempt, settlement, reason)
     })
   )
+  yield* tryRefundSoon(group, compensationRefund(attempt.number))
 })
 
 /** Claimed units are released, committed ones reversed. */

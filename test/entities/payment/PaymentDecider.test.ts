@@ -381,6 +381,8 @@ describe("given all was captured", () => {
       assert.deepInclude(at(charged, command).refusal as object, { _tag: "RefundNotPossible", because: "chargeback" })
     }
     assert.strictEqual(named(presentAfter(charged, { ...opened, status: "won" }, start)).status, "processing")
+    const maybeDone = presentAfter(asked, start, unknown, opened, start)
+    assert.strictEqual(named(maybeDone).status, "processing", "looked up all the same")
   })
 
   it("when a refund was made on the provider's own pages, then it counts; one that does not fit is not believed", () => {

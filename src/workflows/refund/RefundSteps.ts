@@ -1,0 +1,152 @@
+/**
+ * The steps of a refund, each one durable unit over the payment and its order, so that the order always shows what became of the money.
+ * All are safe to repeat: a step which is found finished gives its first answer.
+ */
+import { Effect, Result } from "effect"
+import type { IdempotencyKey } from "../../domain/Ids.ts"
+import type { IdempotencyConflict, Unavailable } from "../../domain/Refusals.ts"
+import type { PresentPayment } from "../../entities/payment/Payment.ts"
+import type { PaymentRefusal } from "../../entities/payment/PaymentActor.ts"
+import { type Command, orderPaymentStatus } from "../../entities/payment/PaymentDecider.ts"
+import type { Refund, RefundId } from "../../entities/payment/Refund.ts"
+import type { RefundAnswer } from "../../entities/payment/RefundConversation.ts"
+import { isGivenUp, refundNamed } from "../../entities/payment/RefundDecider.ts"
+import type { Journal, Transaction } from "../../runtime/Journal.ts"
+import type { Group } from "../checkout/CheckoutActors.ts"
+import { failedCompensations } from "../checkout/CheckoutSteps.ts"
+
+type Stepped<E = never> = Effect.Effect<Refund | undefined, E | IdempotencyConflict | Unavailable>
+
+export const make = (journal: Journal["Service"]) => {
+  /**
+   * One command to the payment; the order follows in the same unit. A refusal is the answer, remembered like any other, unless it is
+   * `passing`: then nothing is written, and a later try is decided anew.
+   */
+  const unit = (
+    group: Group,
+    key: string,
+    command: Command,
+    options: { readonly refund: RefundId | undefined; readonly passing?: boolean }
+  ): Stepped<PaymentRefusal> =>
+    journal
+      .unit<Result.Result<Refund | undefined, PaymentRefusal>, PaymentRefusal>({
+        cells: [group.payment, group.order],
+        cause: `refund ${command._tag}`,
+        body: (transaction) => {
+          const before = transaction.state(group.payment)
+          const decided = transaction.execute(group.payment, key, command)
+          if (Result.isFailure(decided)) {
+            return options.passing === true ? transaction.abort(decided.failure) : Result.fail(decided.failure)
+          }
+          const payment = decided.success
+          if (payment._tag === "Absent") return Result.succeed(undefined)
+          follow(transaction, group, key)
+          const refund = options.refund === undefined ? undefined : refundNamed(payment, options.refund)
+          const earlier = before._tag === "Absent" || refund === undefined ? undefined : refundNamed(before, refund.id)
+          if (refund !== undefined && isGivenUp(refund) && earlier !== undefined && !isGivenUp(earlier)) {
+            leaveToOperator(transaction, group, payment, refund)
+          }
+          return Result.succeed(refund)
+        }
+      })
+      .pipe(Effect.flatMap((result) => Effect.fromResult(result)))
+
+  return {
+    /** The intent to give money back. */
+    request: (
+      group: Group,
+      asked: { readonly refund: RefundId; readonly amount?: bigint; readonly reason: string; readonly by?: string }
+    ) => unit(group, `refund:${asked.refund}`, { _tag: "RequestRefund", ...asked }, { refund: asked.refund }),
+
+    /** A call to the provider is about to be made. */
+    start: (group: Group, { id, tries }: Refund) =>
+      unit(group, `refund-start:${id}:${tries}`, { _tag: "StartRefund", refund: id }, { refund: id, passing: true }),
+
+    /** What the provider said in answer to a try. */
+    answered: (group: Group, { id, tries }: Refund, answer: RefundAnswer) =>
+      answer._tag === "Failed"
+        ? unit(
+            group,
+            `refund-failed:${id}:${tries}`,
+            {
+              _tag: "RefundTryFailed",
+              refund: id,
+              code: answer.code,
+              definite: answer.definite,
+              answered: answer.answered
+            },
+            { refund: id }
+          )
+        : unit(
+            group,
+            `refund-answer:${id}:${answer.reference}:${answer.status}`,
+            {
+              _tag: "RefundReported",
+              refund: id,
+              reference: answer.reference,
+              status: answer.status,
+              amount: answer.amount,
+              ...(answer.code === undefined ? {} : { code: answer.code })
+            },
+            { refund: id }
+          ),
+
+    /** A pending one was looked into, and stays so. */
+    awaited: (group: Group, { id, nextAttemptAt }: Refund) =>
+      unit(
+        group,
+        `refund-awaited:${id}:${nextAttemptAt?.epochMilliseconds ?? 0}`,
+        { _tag: "RefundAwaited", refund: id },
+        { refund: id }
+      ),
+
+    /** What the provider says by itself. */
+    reported: (
+      group: Group,
+      key: IdempotencyKey,
+      command: Extract<Command, { readonly _tag: "RefundReported" | "ChargebackReported" }>
+    ) => {
+      const { state } = group.payment
+      const known =
+        command._tag === "RefundReported" && state._tag === "Present"
+          ? (state.refunds ?? []).find(({ id, reference }) => id === command.refund || reference === command.reference)
+          : undefined
+      return unit(group, key, command, { refund: known?.id })
+    }
+  }
+}
+
+export type RefundSteps = ReturnType<typeof make>
+
+/** The order shows what became of the money. REQ-PAY-05, REQ-RFD-02. */
+const follow = (transaction: Transaction, group: Group, key: string): void => {
+  const payment = transaction.state(group.payment)
+  const order = transaction.state(group.order)
+  if (payment._tag === "Absent" || order._tag === "Absent") return
+  const paymentStatus = orderPaymentStatus[payment.status]
+  const settled = payment.saga === "refunded" || payment.saga === "voided"
+  transaction.execute(
+    group.order,
+    `money:${key}`,
+    order.settlementOpen && settled ? { _tag: "Settle", paymentStatus } : { _tag: "PaymentMoved", paymentStatus }
+  )
+}
+
+/** Nobody tries it any more by itself: an operator has to see to it. REQ-RFD-03. */
+const leaveToOperator = (transaction: Transaction, group: Group, payment: PresentPayment, refund: Refund): void => {
+  const position = (payment.refunds ?? []).findIndex(({ id }) => id === refund.id) + 1
+  transaction.write(failedCompensations, {
+    id: `refund:${group.id}:${position}`,
+    order_id: group.id,
+    operation_type: "refund",
+    authorization_id: payment.intent,
+    reservation_ids: [],
+    customer_id: payment.customerId,
+    total_amount: refund.amount,
+    currency: payment.currency,
+    reason: refund.reason,
+    error_message: refund.failure ?? "outcome_unknown",
+    created_at: transaction.now,
+    updated_at: transaction.now
+  })
+}
