@@ -93,6 +93,8 @@ export class Cell<D extends AnyDefinition = AnyDefinition> {
   /** Keys which were looked up and are not there; only while not all are known. */
   newKeys: Set<string> | undefined
   loaded = false
+  /** When it was last read, as a number which grows with every read of this node; 0 when it never was. */
+  readAt = 0
   /** Units which are queued or in a flush: not to be forgotten meanwhile. */
   pending = 0
   readonly definition: D

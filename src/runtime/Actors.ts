@@ -1,5 +1,5 @@
 /** Hosts actors: their contracts' commands become keyed units, their questions are answered from memory. */
-import { Context, Effect, Layer, type Result } from "effect"
+import { Context, type DateTime, Effect, Layer, type Result } from "effect"
 import type { Rpc } from "effect/rpc"
 import { type AnyDefinition, type Cell, type CommandOf, type StateOf, type Timer } from "./Actor.ts"
 import { Journal } from "./Journal.ts"
@@ -99,23 +99,28 @@ export const make = Effect.gen(function* () {
     placement.serve(contract, Object.fromEntries(handlers) as never)
     if (options.wake !== undefined) {
       const wake = options.wake
-      timers.onDue(definition.type, (id, name, dueAt) =>
-        Effect.flatMap(cell(definition, id), (found) => {
-          // An edit since it was read has moved it: then it is not due any more.
-          const current: Readonly<Record<string, Timer>> = definition.timers?.(found.state) ?? {}
-          if (current[name]?.dueAt.epochMilliseconds !== dueAt.epochMilliseconds) return Effect.void
+      const isDue = ({ state }: Cell, name: string, dueAt: DateTime.Utc) => {
+        const current: Readonly<Record<string, Timer>> = definition.timers?.(state) ?? {}
+        return current[name]?.dueAt.epochMilliseconds === dueAt.epochMilliseconds
+      }
+      timers.onDue(
+        definition.type,
+        Effect.fnUntraced(function* (id, name, dueAt) {
+          let found = yield* cell(definition, id)
+          if (!isDue(found, name, dueAt)) {
+            // An edit since it was read has moved it; or what is in memory is older, since another node has had the actor meanwhile.
+            found = yield* journal.reread(found)
+            if (!isDue(found, name, dueAt)) return
+          }
           const command = wake(name, found.state)
-          if (command === undefined) return Effect.void
-          const key = `timer:${name}:${dueAt.epochMilliseconds}`
-          return Effect.asVoid(
-            journal.command({
-              cell: found,
-              key,
-              command,
-              cause: `timer ${name}`,
-              ...(options.counters === undefined ? {} : { counters: () => options.counters!(command, found.state) })
-            })
-          )
+          if (command === undefined) return
+          yield* journal.command({
+            cell: found,
+            key: `timer:${name}:${dueAt.epochMilliseconds}`,
+            command,
+            cause: `timer ${name}`,
+            ...(options.counters === undefined ? {} : { counters: () => options.counters!(command, found.state) })
+          })
         })
       )
     }

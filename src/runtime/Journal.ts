@@ -215,6 +215,8 @@ export class Journal extends Context.Service<
       id: string,
       bucket: number
     ) => { readonly [K in keyof Ds]: Cell<Ds[K]> }
+    /** The actor as it is in its row: for whoever has reason to believe that another node has changed it. */
+    readonly reread: <D extends AnyDefinition>(cell: Cell<D>) => Effect.Effect<Cell<D>, Unavailable>
     /** Forgets the actors of buckets which another node owns now. */
     readonly release: (buckets: ReadonlySet<number>) => Effect.Effect<void>
     /** Resolves when the actor is at a version above `version`, or has left this node; never fails, so bound the wait. */
@@ -222,12 +224,15 @@ export class Journal extends Context.Service<
     /** Called with what each flush has made durable, right after it. */
     readonly onCommit: (listener: (committed: Committed) => void) => void
     readonly resident: Effect.Effect<number>
+    /** How often actors have been read so far; see `Committed.notices`. */
+    readonly reads: () => number
   }
 >()("cartwright/runtime/Journal") {}
 
 /** What the rest of the runtime wants to know of a flush. */
 export interface Committed {
-  readonly notices: ReadonlyArray<Row>
+  /** With when their source was last read: later than that nobody else has written to it. */
+  readonly notices: ReadonlyArray<{ readonly row: Row; readonly readAt: number }>
   readonly timers: ReadonlyArray<Row>
   readonly cleared: ReadonlyArray<Row>
 }
@@ -260,6 +265,8 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
   const open = new Set<Unit>()
   let closed = false
   let away = false
+  /** Reads of actors so far. */
+  let reads = 0
 
   const partsOf = (table: StateColumns) => {
     let made = parts.get(table)
@@ -290,6 +297,7 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
   const reload = Effect.fnUntraced(function* (cells: ReadonlyArray<Cell>, flushing: boolean) {
     if (cells.length === 0) return
     const loaded = yield* store.load(cells)
+    reads++
     cells.forEach((cell, index) => {
       const { keys, keysComplete, row } = loaded[index]!
       // A flush may have overtaken this read.
@@ -300,6 +308,7 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
       cell.keysComplete = keysComplete
       cell.newKeys = undefined
       cell.loaded = true
+      cell.readAt = reads
     })
   })
 
@@ -318,7 +327,7 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
       byKey.set(counters.key, rowsOfKey)
     }
     const touched = new Map<string, { readonly change: CounterChange; readonly deltas: Record<string, number> }>()
-    const noticeRows: Array<Row> = []
+    const noticeRows: Array<Committed["notices"][number]> = []
     const put = (part: Part, row: Row) => {
       const into = rows.get(part) ?? []
       into.push(row)
@@ -329,7 +338,7 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
       const mine = new Map<Cell, Staged>()
       const writes: Array<readonly [Part, Row]> = []
       const applied: Array<CounterChange> = []
-      const raised: Array<Row> = []
+      const raised: Array<Committed["notices"][number]> = []
       const view = (cell: Cell): Staged => {
         const own = mine.get(cell)
         if (own !== undefined) return own
@@ -385,15 +394,18 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
           const notices: ReadonlyArray<Notice> = definition.notices?.(event, state, cell.id) ?? []
           for (const notice of notices) {
             raised.push({
-              source_id: cell.id,
-              source_type: definition.type,
-              seq,
-              ordinal: ordinal++,
-              bucket: cell.bucket,
-              receiver_type: notice.receiver.type,
-              receiver_id: notice.receiver.id,
-              message: notice.message,
-              due_at: at(now)
+              readAt: cell.readAt,
+              row: {
+                source_id: cell.id,
+                source_type: definition.type,
+                seq,
+                ordinal: ordinal++,
+                bucket: cell.bucket,
+                receiver_type: notice.receiver.type,
+                receiver_id: notice.receiver.id,
+                message: notice.message,
+                due_at: at(now)
+              }
             })
           }
         })
@@ -441,9 +453,9 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
         if (part.identity === undefined) put(part, row)
         else single.set(`${part.table} ${toJson(part.identity.map((name) => row[name]))}`, [part, row])
       }
-      for (const row of raised) {
-        noticeRows.push(row)
-        put(noticePart, row)
+      for (const notice of raised) {
+        noticeRows.push(notice)
+        put(noticePart, notice.row)
       }
       for (const change of applied) {
         const place = `${change.key}\n${change.part}`
@@ -834,6 +846,11 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
     cell: (definition, id, bucket) => Effect.map(cells([definition], id, bucket), ([cell]) => cell as never),
     cells,
     absent,
+    reread: (cell) =>
+      Effect.suspend(() => {
+        cell.loaded = false
+        return Effect.as(ensureLoaded([cell]), cell)
+      }),
     release: (buckets) =>
       Effect.sync(() => {
         for (const [address, cell] of directory) {
@@ -860,7 +877,8 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
     onCommit: (listener) => {
       listeners.push(listener)
     },
-    resident: Effect.sync(() => directory.size)
+    resident: Effect.sync(() => directory.size),
+    reads: () => reads
   })
 })
 

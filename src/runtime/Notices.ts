@@ -4,7 +4,8 @@
  * the same source to the same receiver, and nobody else. REQ-GEN-07, REQ-GEN-09, REQ-MSG-01, REQ-MSG-03.
  *
  * Order rests on this: of a bucket that is `current` all pending notices are in memory, so that a new one may go behind them. Those of
- * other buckets stay in their rows until a read has found everything before them.
+ * other buckets stay in their rows until a read has found everything before them. The last owner of a bucket may still finish a flush of
+ * its own afterwards; whoever writes next to that actor has read it since, and then its notices have to be read again as well.
  */
 import {
   Array as Arr,
@@ -91,12 +92,18 @@ export const make = Effect.fnUntraced(function* (options: NoticesOptions) {
   const ways = new Map<string, Way>()
   /** Keys of notices in memory. */
   const known = new Set<string>()
-  /** Buckets of which everything pending is in memory, or behind a parked one. */
-  const current = new Set<number>()
+  /** Buckets of which everything pending is in memory, or behind a parked one; with the count of reads of actors when that was read. */
+  const current = new Map<number, number>()
   /** Ways which end at a parked notice, with their bucket. */
   const blocked = new Map<string, number>()
   /** What was committed, and which ways were blocked, while a read is under way; `overflown` when that was too much to keep. */
-  let reading: { readonly committed: Array<NoticeRow>; readonly parked: Set<string>; overflown: boolean } | undefined
+  let reading:
+    | {
+        readonly committed: Array<readonly [notice: NoticeRow, readAt: number]>
+        readonly parked: Set<string>
+        overflown: boolean
+      }
+    | undefined
   let away = false
   const fork = yield* FiberSet.makeRuntime()
   const permits = Semaphore.makeUnsafe(concurrency)
@@ -188,18 +195,21 @@ export const make = Effect.fnUntraced(function* (options: NoticesOptions) {
   }
 
   /** A notice which was just committed. When it cannot go at once, it stays in its row. */
-  const offer = (notice: NoticeRow): void => {
-    if (!current.has(notice.bucket) || blocked.has(wayOf(notice))) return
-    if (known.size < residentMax) enqueue(notice)
+  const offer = (notice: NoticeRow, readAt: number): void => {
+    const since = current.get(notice.bucket)
+    if (since === undefined || blocked.has(wayOf(notice))) return
+    // Its source was read later than the pending ones: somebody else may have written to it in between.
+    if (readAt > since) Queue.offerUnsafe(wakeUps, undefined)
+    else if (known.size < residentMax) enqueue(notice)
     else current.delete(notice.bucket)
   }
 
   journal.onCommit(({ notices }) => {
-    for (const row of notices) {
+    for (const { readAt, row } of notices) {
       const notice = fromRow(row)
       if (!placement.isLocal(notice.bucket)) continue
-      if (reading === undefined) offer(notice)
-      else if (reading.committed.length < residentMax) reading.committed.push(notice)
+      if (reading === undefined) offer(notice, readAt)
+      else if (reading.committed.length < residentMax) reading.committed.push([notice, readAt])
       else reading.overflown = true
     }
   })
@@ -210,6 +220,7 @@ export const make = Effect.fnUntraced(function* (options: NoticesOptions) {
     if (buckets.length === 0) return options.sweepInterval
     const found: NonNullable<typeof reading> = { committed: [], parked: new Set(), overflown: false }
     reading = found
+    const since = journal.reads()
     const parkedNow = yield* store.notices({ buckets, parked: true, limit: blockedMax })
     const stillBlocked = new Set(parkedNow.map(wayOf))
     let after: NoticeRow | undefined
@@ -230,14 +241,14 @@ export const make = Effect.fnUntraced(function* (options: NoticesOptions) {
       return Duration.min(Duration.seconds(1), options.sweepInterval)
     }
     if (!complete) return rereadAfter
-    for (const bucket of buckets) if (placement.isLocal(bucket)) current.add(bucket)
+    for (const bucket of buckets) if (placement.isLocal(bucket)) current.set(bucket, since)
     return options.sweepInterval
   }).pipe(
     Effect.ensuring(
       Effect.sync(() => {
         const committed = reading?.committed ?? []
         reading = undefined
-        for (const notice of committed) offer(notice)
+        for (const [notice, readAt] of committed) offer(notice, readAt)
       })
     )
   )

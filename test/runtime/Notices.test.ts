@@ -89,6 +89,44 @@ describe("given facts for others", () => {
     })
   )
 
+  it.effect("when the last owner finished a write after the next one had begun, then they stay in order", () =>
+    Effect.gen(function* () {
+      const backend = yield* onMemory
+      const store = yield* backend.open
+      const { assign, sharding } = makeSwitchboard(() => "old")
+      const old = yield* startNode(store, sharding("old"))
+      yield* TestClock.adjust("100 millis")
+      yield* tell(old, "a", 1n, "w")
+      yield* TestClock.adjust("1 seconds")
+      yield* assign(() => "new")
+      const node = yield* startNode(store, sharding("new"))
+      yield* TestClock.adjust("10 seconds")
+      yield* tell(old, "a", 2n, "w")
+      // What is pending was read before that, what the account is was read after it.
+      yield* tell(node, "a", 3n, "w")
+      yield* tell(node, "a", 4n, "w")
+      yield* TestClock.adjust("1 seconds")
+      assert.deepStrictEqual(yield* heard(backend, "w"), ["a 1", "a 2", "a 3", "a 4"])
+    })
+  )
+
+  it.effect("when the answer to a write is lost, then those of the next one do not overtake its own", () =>
+    Effect.gen(function* () {
+      const backend = yield* onMemory
+      const node = yield* startAlone(yield* backend.open)
+      yield* TestClock.adjust("100 millis")
+      yield* tell(node, "a", 1n, "w")
+      yield* TestClock.adjust("1 seconds")
+      yield* backend.inject({ when: "after", error: new Lost({ detail: "test" }) })
+      const waiting = yield* Effect.forkChild(tell(node, "a", 2n, "w"))
+      yield* TestClock.adjust("1 seconds")
+      yield* Fiber.join(waiting)
+      yield* tell(node, "a", 3n, "w")
+      yield* TestClock.adjust("1 seconds")
+      assert.deepStrictEqual(yield* heard(backend, "w"), ["a 1", "a 2", "a 3"])
+    }).pipe(quiet)
+  )
+
   it.effect("when an acknowledgement is lost, then they come again, and have their effect once (T-MSG-02)", () =>
     Effect.gen(function* () {
       const backend = yield* onMemory

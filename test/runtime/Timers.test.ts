@@ -8,7 +8,7 @@ import { type Row, setTimers } from "../../src/runtime/Table.ts"
 import { makeSwitchboard } from "../fixtures/Runtime.ts"
 import { Account } from "./Account.ts"
 import { onMemory } from "./Backends.ts"
-import { quiet, range } from "./JournalScenarios.ts"
+import { quiet, range, send } from "./JournalScenarios.ts"
 import { buckets, type Node, startAlone, startNode } from "./Nodes.ts"
 
 /** From the epoch, where the test clock begins. */
@@ -51,6 +51,8 @@ const bell = (
   )
   return rung
 }
+
+const everything = { buckets: range(buckets), urgent: false, limit: 10 }
 
 const account = (node: Node, id: string) => node.placement.client(Account)(id)
 
@@ -339,6 +341,23 @@ describe("given two nodes", () => {
       yield* TestClock.adjust("10 seconds")
       assert.deepStrictEqual([rungOnOne, rungOnOther.at(-1)], [[], "a at 10"])
       assert.strictEqual(yield* one.timers.scheduled, 0)
+    })
+  )
+
+  it.effect("when a node that has lost the bucket still sets one, then it fires on the node that has it", () =>
+    Effect.gen(function* () {
+      const store = yield* (yield* onMemory).open
+      const { assign, sharding } = makeSwitchboard(() => "old")
+      const old = yield* startNode(store, sharding("old"))
+      yield* account(old, "a").Deposit({ key: "open", amount: 5n })
+      yield* assign(() => "new")
+      const node = yield* startNode(store, sharding("new"))
+      yield* TestClock.adjust("1 seconds")
+      // It has the actor in memory before the other one, which had what it wrote from the row, is done with it.
+      assert.strictEqual(yield* account(node, "a").GetBalance(), 5n)
+      yield* send(old.journal, "a", "wake", { _tag: "SetWake", wakeAt: second(10) })
+      yield* TestClock.adjust("30 seconds")
+      assert.deepStrictEqual(yield* store.timers({ ...everything, before: second(1000) }), [])
     })
   )
 
