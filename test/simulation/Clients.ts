@@ -1,0 +1,180 @@
+/** Who uses a simulated cluster: customers who repeat a command, with its key, until they have its answer, and who write down what they heard. */
+import { Cause, Effect, Exit } from "effect"
+import { Placement } from "../../src/runtime/Placement.ts"
+import type { Dice } from "./Dice.ts"
+import type { Node, Services } from "./Node.ts"
+import { type Answer, items, Saving, Wallet } from "./Wallet.ts"
+import type { Process, World } from "./World.ts"
+
+export type Heard =
+  | { readonly _tag: "Done"; readonly answer: Answer }
+  | { readonly _tag: "Refused"; readonly refusal: string }
+  /** Neither one nor the other: no one should ever hear that. */
+  | { readonly _tag: "Broken"; readonly what: string }
+
+export interface Command {
+  readonly key: string
+  readonly wallet: string
+  readonly what: string
+  readonly effect: Effect.Effect<Answer, { readonly _tag: string }, Services>
+  /** All answers it ever got; one is enough. */
+  readonly heard: Array<Heard>
+}
+
+/** A question's answer: what some node believed. */
+export interface Seen {
+  readonly wallet: string
+  readonly answer: Answer
+}
+
+export interface Histories {
+  readonly commands: Array<Command>
+  readonly seen: Array<Seen>
+}
+
+export const walletNames = Array.from({ length: 5 }, (_, index) => `wallet-${index}`)
+
+const on = <A, E>(use: (placement: Placement["Service"]) => Effect.Effect<A, E>): Effect.Effect<A, E, Services> =>
+  Effect.flatMap(Placement, use)
+
+const commandOf = (dice: Dice, key: string): Command => {
+  const wallet = dice.pick(walletNames)
+  const amount = BigInt(dice.between(1, 20))
+  const to = dice.pick(walletNames)
+  const item = dice.pick(items)
+  const units = dice.between(1, 4)
+  const afterMs = dice.between(200, 12_000)
+  const urgent = dice.chance(0.4)
+  const drawn = dice.below(100)
+  const [what, effect]: readonly [string, Command["effect"]] =
+    drawn < 30
+      ? [`Deposit ${amount}`, on((placement) => placement.client(Wallet)(wallet).Deposit({ key, amount }))]
+      : drawn < 40
+        ? [`Withdraw ${amount}`, on((placement) => placement.client(Wallet)(wallet).Withdraw({ key, amount }))]
+        : drawn < 65
+          ? [
+              `Transfer ${amount} to ${to}`,
+              on((placement) => placement.client(Wallet)(wallet).Transfer({ key, amount, to }))
+            ]
+          : drawn < 78
+            ? [`Take ${units} ${item}`, on((placement) => placement.client(Wallet)(wallet).Take({ key, item, units }))]
+            : drawn < 90
+              ? [
+                  `SetAlarm ${afterMs}`,
+                  on((placement) => placement.client(Wallet)(wallet).SetAlarm({ key, afterMs, urgent }))
+                ]
+              : [`Save ${amount}`, on((placement) => placement.client(Saving)(wallet).Save({ key, amount }))]
+  return { key, wallet, what, effect, heard: [] }
+}
+
+const heardFrom = (exit: Exit.Exit<Answer, { readonly _tag: string }>): Heard | undefined => {
+  if (Exit.isSuccess(exit)) return { _tag: "Done", answer: exit.value }
+  const [reason] = exit.cause.reasons
+  if (reason?._tag === "Fail") {
+    const { _tag, ...content } = reason.error
+    if (_tag === "Unavailable") return undefined
+    if (_tag === "IdempotencyConflict") return { _tag: "Broken", what: _tag }
+    return {
+      _tag: "Refused",
+      refusal: `${_tag} ${JSON.stringify(content, (_, value: unknown) => (typeof value === "bigint" ? `${value}` : value))}`
+    }
+  }
+  if (reason?._tag === "Interrupt") return undefined
+  return { _tag: "Broken", what: Cause.pretty(exit.cause).split("\n")[0]! }
+}
+
+export interface ClientOptions {
+  readonly world: World
+  /** Those which can be asked; some of them may be dead. */
+  readonly nodes: () => ReadonlyArray<Node>
+  readonly histories: Histories
+  /** Nothing new is begun later than so many milliseconds after the start. */
+  readonly until: number
+}
+
+/** Asks a node; whether it hears anything depends on what becomes of the node meanwhile. */
+const ask = <A, E>(
+  world: World,
+  dice: Dice,
+  process: Process,
+  node: Node | undefined,
+  effect: Effect.Effect<A, E, Services>
+) =>
+  Effect.callback<Exit.Exit<A, E> | undefined>((resume) => {
+    const latency = () => (dice.chance(0.05) ? dice.between(50, 1500) : dice.between(1, 10))
+    const answer = (exit: Exit.Exit<A, E> | undefined) =>
+      world.at(latency(), () => process.post(() => resume(Effect.succeed(exit))))
+    world.at(latency(), () => {
+      if (node?.process.alive !== true || node.context === undefined) answer(undefined)
+      else node.run(effect, answer)
+    })
+  })
+
+/** A customer, until all of its commands are answered. */
+export const startClient = (
+  { histories, nodes, until, world }: ClientOptions,
+  name: string,
+  onEnd: () => void
+): void => {
+  const process = world.start(name)
+  const dice = world.dice.fork(name)
+  const tell = (what: string) => world.trace.add(name, what)
+  const pickNode = (): Node | undefined => {
+    const all = nodes()
+    return all.length === 0 ? undefined : dice.pick(all)
+  }
+  const attempt = (command: Command) =>
+    Effect.suspend(() => {
+      const node = pickNode()
+      return ask(world, dice, process, node, command.effect).pipe(
+        Effect.timeoutOrElse({ duration: dice.between(500, 6000), orElse: () => Effect.succeed(undefined) }),
+        Effect.map((exit) => {
+          const heard = exit === undefined ? undefined : heardFrom(exit)
+          if (heard === undefined) return false
+          command.heard.push(heard)
+          tell(
+            `${command.key} hears ${heard._tag === "Done" ? `version ${heard.answer.version}, balance ${heard.answer.balance}` : heard._tag === "Refused" ? heard.refusal : `${heard._tag} ${heard.what}`} from ${node!.name}`
+          )
+          return true
+        })
+      )
+    })
+  const program = Effect.gen(function* () {
+    for (let count = 0; world.elapsed < until; count++) {
+      const command = commandOf(dice, `${name}/${count}`)
+      histories.commands.push(command)
+      tell(`${command.key} ${command.wallet}: ${command.what}`)
+      while (command.heard.length === 0) {
+        // Impatient ones ask twice at once.
+        if (dice.chance(0.1)) yield* Effect.all([attempt(command), attempt(command)], { concurrency: "unbounded" })
+        else yield* attempt(command)
+        if (command.heard.length === 0) yield* Effect.sleep(dice.between(10, 400))
+      }
+      // Careful ones ask again later.
+      if (dice.chance(0.15)) yield* attempt(command)
+      if (dice.chance(0.15)) {
+        const wallet = dice.pick(walletNames)
+        const looked = yield* ask(
+          world,
+          dice,
+          process,
+          pickNode(),
+          on((placement) => placement.client(Wallet)(wallet).Look())
+        ).pipe(Effect.timeoutOrElse({ duration: 3000, orElse: () => Effect.succeed(undefined) }))
+        if (looked !== undefined && Exit.isSuccess(looked)) histories.seen.push({ wallet, answer: looked.value })
+      }
+      yield* Effect.sleep(dice.chance(0.4) ? dice.between(100, 1500) : dice.between(0, 30))
+    }
+  })
+  process.run(program, (exit) => {
+    if (Exit.isFailure(exit))
+      histories.commands.push({
+        key: name,
+        wallet: "",
+        what: "",
+        effect: Effect.never,
+        heard: [{ _tag: "Broken", what: String(exit.cause) }]
+      })
+    onEnd()
+  })
+}

@@ -1,0 +1,109 @@
+/** One run from one seed: a cluster, its customers and what befalls them, and at the end what was violated. */
+import { Context, Effect } from "effect"
+import * as MemoryStore from "../../src/runtime/MemoryStore.ts"
+import { check, checkCounters } from "./Checker.ts"
+import { type Histories, startClient } from "./Clients.ts"
+import { Cluster } from "./Cluster.ts"
+import { type Around, Database } from "./Database.ts"
+import { diceOf } from "./Dice.ts"
+import { type FaultKind, Faults } from "./Faults.ts"
+import { Node } from "./Node.ts"
+import type { Trace } from "./Trace.ts"
+import { bins, hosted, memoryOptions } from "./Wallet.ts"
+import { Stuck, World } from "./World.ts"
+
+export interface Outcome {
+  readonly seed: number
+  readonly violations: ReadonlyArray<string>
+  readonly faults: ReadonlyArray<FaultKind>
+  readonly trace: Trace
+  readonly commands: number
+  /** Turns of fibers. */
+  readonly tasks: number
+  readonly simulatedMillis: number
+}
+
+export interface SimulationOptions {
+  /** Put around the store of each node: what is switched off to see whether it is missed. */
+  readonly around?: Around
+}
+
+/** How long faults come. */
+const faultyMillis = 10_000
+/** How long everything may take after the last of them. */
+const mendedMillis = 60_000
+
+/** Never fails: what goes wrong in it is a violation. */
+export const simulate = async (seed: number, options: SimulationOptions = {}): Promise<Outcome> => {
+  const world = new World(diceOf(seed))
+  const dice = world.dice.fork("shape")
+  const memory = Effect.runSync(MemoryStore.make(memoryOptions))
+  const database = new Database(world, memory)
+  const cluster = new Cluster(world, 6)
+  let started = 0
+  const faults = new Faults({
+    world,
+    database,
+    cluster,
+    nodes: dice.between(1, 3),
+    millis: faultyMillis,
+    startNode: () =>
+      new Node(world, `node-${++started}`, database, cluster, {
+        counters: bins,
+        around: options.around ?? ((store) => store),
+        hosted
+      })
+  })
+  const histories: Histories = { commands: [], seen: [] }
+  const clients = dice.between(2, 5)
+  let ended = 0
+  for (let index = 0; index < clients; index++) {
+    startClient({ world, histories, until: faultyMillis, nodes: () => faults.nodes }, `client-${index}`, () => ended++)
+  }
+  const violations: Array<string> = []
+  const atRest = () =>
+    ended === clients && database.rows("runtime.notices").length === 0 && database.rows("runtime.timers").length === 0
+  try {
+    let until = faultyMillis
+    await world.runUntil(until)
+    while (!atRest() && until < faultyMillis + mendedMillis) {
+      until += 500
+      await world.runUntil(until)
+    }
+    if (!atRest()) violations.push(`not all is done ${mendedMillis / 1000} s after everything was mended`)
+  } catch (error) {
+    if (!(error instanceof Stuck)) throw error
+    violations.push(error.message)
+  }
+  const counters = Effect.runSync(Context.get(memory, MemoryStore.Memory).counters)
+  violations.push(
+    ...check(database, histories, { clocksRight: !faults.kinds.includes("clock") }),
+    ...checkCounters(database, counters)
+  )
+  world.trace.add("world", `ends after ${world.tasks} turns`)
+  return {
+    seed,
+    violations,
+    faults: faults.kinds,
+    trace: world.trace,
+    commands: histories.commands.length,
+    tasks: world.tasks,
+    simulatedMillis: world.elapsed
+  }
+}
+
+/** `7`, or `1-500`. */
+export const seedsOf = (text: string): ReadonlyArray<number> => {
+  const [from = 1, to = from] = text.split("-").map(Number)
+  return Array.from({ length: to - from + 1 }, (_, index) => from + index)
+}
+
+/** What somebody needs who has to find out why a seed fails. */
+export const failureText = ({ faults, seed, trace, violations }: Outcome): string =>
+  [
+    `seed ${seed} with ${faults.join(", ") || "no faults"}:`,
+    ...violations.slice(0, 10).map((violation) => `  ${violation}`),
+    `the last of ${trace.lines.length} events:`,
+    ...trace.lines.slice(-30).map((line) => `  ${line.slice(0, 200)}`),
+    `all of it: npm run simulate:runtime -- --seed ${seed}`
+  ].join("\n")
