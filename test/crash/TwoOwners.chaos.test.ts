@@ -2,6 +2,7 @@ import * as PgClient from "@effect/sql-pg/PgClient"
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer, Result, Schedule } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
+import { PaymentMethodToken } from "../../src/entities/checkoutSession/CheckoutSession.ts"
 import { migrate } from "../../src/migrations/Migrations.ts"
 import { Placement } from "../../src/runtime/Placement.ts"
 import { PaymentProvider } from "../../src/sandbox/PaymentProvider.ts"
@@ -64,6 +65,55 @@ describe("given two nodes which both believe to own everything", () => {
               }
             }
             assert.strictEqual(confirmed, 30)
+            assert.deepStrictEqual(yield* Shop.violations, [])
+          }).pipe(Effect.provide(one))
+        }).pipe(Effect.provide(Shop.gateway()))
+      }).pipe(Effect.scoped),
+    120_000
+  )
+
+  it.live(
+    "when one of them knows of earlier attempts only, then a new key there has the answer of its own attempt, and no other",
+    () =>
+      Effect.gen(function* () {
+        const url = yield* freshDatabase
+        yield* migrate.pipe(Effect.provide(PgClient.layer({ url })))
+        yield* Effect.gen(function* () {
+          const one = yield* Layer.build(Layer.fresh(Shop.shopOn(url)))
+          const other = yield* Layer.build(Layer.fresh(Shop.shopOn(url)))
+          yield* Effect.gen(function* () {
+            yield* Shop.stock([{ sku: "tea", price: 1250n, onHand: { berlin: 20 } }])
+            const { by, checkoutId, session } = yield* Shop.prepare({
+              lines: { tea: 1 },
+              card: "pm_card_chargeDeclined"
+            })
+            const confirmOn = (node: typeof one, confirmKey: ReturnType<typeof Shop.key>) =>
+              Context.get(node, Placement)
+                .client(Checkout, { timeout: Shop.patience })(checkoutId)
+                .Confirm({ by, confirmKey })
+                .pipe(
+                  Effect.retry({
+                    schedule: Schedule.max([Schedule.spaced("100 millis"), Schedule.recurs(100)]),
+                    while: ({ _tag }) => _tag === "Unavailable" || _tag === "CartLocked"
+                  }),
+                  Effect.result,
+                  Effect.map((result) => (Result.isSuccess(result) ? result.success._tag : result.failure._tag))
+                )
+            const [first, second, third] = [Shop.key(), Shop.key(), Shop.key()]
+            assert.strictEqual(yield* confirmOn(one, first), "PaymentDeclined")
+            assert.strictEqual(yield* confirmOn(other, first), "PaymentDeclined")
+            assert.strictEqual(yield* confirmOn(one, second), "PaymentDeclined")
+            yield* session.SetPaymentMethod({
+              key: Shop.key(),
+              by,
+              paymentMethod: PaymentMethodToken.make("pm_card_visa")
+            })
+            // The other has not heard of the second attempt, nor of the card.
+            assert.strictEqual(yield* confirmOn(other, third), "Confirmed")
+            for (const node of [one, other]) {
+              assert.strictEqual(yield* confirmOn(node, second), "PaymentDeclined")
+              assert.strictEqual(yield* confirmOn(node, third), "Confirmed")
+            }
             assert.deepStrictEqual(yield* Shop.violations, [])
           }).pipe(Effect.provide(one))
         }).pipe(Effect.provide(Shop.gateway()))

@@ -272,6 +272,22 @@ describe("given a shop with stock in two warehouses", () => {
       })
     )
 
+    it.effect("when the provider stores a fault under the key of a void, then the hold is dropped all the same", () =>
+      Effect.gen(function* () {
+        yield* Shop.stock([{ sku: "stored", price: 700n, onHand: { berlin: 3 } }])
+        const provider = yield* PaymentProvider
+        // The void of an authorization whose outcome is unknown.
+        provider.faults.inject({ operation: "confirm", times: 1, fault: { _tag: "Silence", done: true } })
+        provider.faults.inject({ operation: "cancel", times: 3, fault: { _tag: "ServerError", done: false } })
+        const { checkoutId, confirm } = yield* Shop.prepare({ lines: { stored: 1 } })
+        assert.strictEqual((yield* Effect.flip(confirm()))._tag, "ServiceTimeout")
+        yield* eventually(money(checkoutId), ({ voided }) => voided === 1)
+        yield* eventually(Effect.result(confirm()), Result.isSuccess)
+        assert.deepStrictEqual(yield* money(checkoutId), { authorized: 2, captured: 1, voided: 1, refunded: 0 })
+        yield* settled
+      })
+    )
+
     it.effect("when the capture is refused for good, then it is not retried (T-CHK-04)", () =>
       Effect.gen(function* () {
         yield* Shop.stock([{ sku: "refused", price: 700n, onHand: { berlin: 3 } }])

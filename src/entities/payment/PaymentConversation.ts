@@ -255,16 +255,32 @@ export const settle = (gateway: Gateway, id: string, payment: PresentPayment): E
                 )
         }
         default:
-          return gateway
-            .void({ key: providerKeys.void(id, attempt), id: reference(intent) })
-            .pipe(
-              Effect.map((voided) =>
-                voided._tag === "Voided" ? { _tag: "Voided" as const } : unsettled({ _tag: `still ${voided._tag}` })
-              )
+          return dropHold(gateway, id, attempt, intent).pipe(
+            Effect.map((voided) =>
+              voided._tag === "Voided" ? { _tag: "Voided" as const } : unsettled({ _tag: `still ${voided._tag}` })
             )
+          )
       }
     }),
     Effect.catch((error) => Effect.succeed(unsettled(error))),
     Effect.withSpan("payment.settle", {}, { captureStackTrace: false })
   )
+}
+
+/** Failures which the provider may store under one hold's keys, before we give up for now. */
+const storedFailuresMax = 5
+
+/**
+ * A failure which the provider itself has answered with is stored under its key, for a day: another call needs another key. That is safe
+ * whatever became of the first one, since a hold can be dropped only once.
+ */
+const dropHold = (gateway: Gateway, id: string, attempt: number, intent: IntentReference) => {
+  const tryWith = (suffix: number): ReturnType<Gateway["void"]> =>
+    gateway.void({ key: providerKeys.void(id, attempt, suffix), id: reference(intent) }).pipe(
+      Effect.catchIf(
+        (error) => error._tag === "OutcomeUnknown" && error.answered === true && suffix < storedFailuresMax,
+        () => tryWith(suffix + 1)
+      )
+    )
+  return tryWith(1)
 }

@@ -540,6 +540,16 @@ export const make = Effect.gen(function* () {
 
   // --- What callers hear ---
 
+  /** Another node may have gone on while this one was frozen: then what is remembered here is read again before anybody is answered. */
+  const requireCurrent = Effect.fnUntraced(function* ({ id, session: { bucket, version } }: Group) {
+    const [row] = yield* store
+      .query("select version from checkout.sessions where id = $1", [id])
+      .pipe(Effect.mapError(() => busy))
+    if (Number(row?.["version"] ?? 0) <= version) return
+    yield* journal.release(new Set([bucket]))
+    return yield* busy
+  })
+
   const tell = (outcome: AttemptOutcome): Effect.Effect<Confirmation, ConfirmRefusal> => {
     switch (outcome._tag) {
       case "Confirmed":
@@ -556,13 +566,14 @@ export const make = Effect.gen(function* () {
     return state._tag === "Absent" || state.owner !== by ? Effect.fail(new AccessDenied()) : Effect.succeed(state)
   }
 
-  /** How a confirmation under way stands; undefined while there is nothing to tell yet. */
-  const standing = (group: Group): Effect.Effect<Confirmation | undefined, ConfirmRefusal> => {
+  /** How a confirmation under way stands, or ended behind attempt `after`; undefined while there is nothing to tell yet. */
+  const standing = (group: Group, after = 0): Effect.Effect<Confirmation | undefined, ConfirmRefusal> => {
     const { state } = group.session
     if (state._tag === "Absent") return Effect.fail(new AccessDenied())
     if (state.status !== "confirming") {
       const outcome = latestOutcome(state)
-      return outcome === undefined ? Effect.fail(busy) : tell(outcome)
+      // What an earlier attempt came to is no answer to this one.
+      return outcome === undefined || state.attempt <= after ? Effect.fail(busy) : tell(outcome)
     }
     const payment = group.payment.state
     if (
@@ -588,7 +599,7 @@ export const make = Effect.gen(function* () {
     group.order.state._tag === "Placed" ? { _tag: "Pending", orderId: OrderId.make(group.id) } : { _tag: "Pending" }
 
   /** Waits for the end of a confirmation, or for what the customer has to do. */
-  const awaitEnd = (group: Group): Effect.Effect<Confirmation, ConfirmRefusal | IdempotencyConflict> =>
+  const awaitEnd = (group: Group, after: number): Effect.Effect<Confirmation, ConfirmRefusal | IdempotencyConflict> =>
     Effect.gen(function* () {
       while (true) {
         const begun = starting.get(group.id)
@@ -597,7 +608,7 @@ export const make = Effect.gen(function* () {
         if (Option.isSome(driven)) yield* Fiber.await(driven.value)
         const sessionVersion = group.session.version
         const paymentVersion = group.payment.version
-        const told = yield* standing(group)
+        const told = yield* standing(group, after)
         if (told !== undefined) return told
         yield* Effect.raceFirst(
           journal.changed(CheckoutSession.type, group.id, sessionVersion),
@@ -635,8 +646,12 @@ export const make = Effect.gen(function* () {
               Effect.mapError((error) =>
                 error._tag === "LimitReached" ? new RateLimited({ retryAfterMs: error.retryAfterMs }) : error
               ),
-              Effect.andThen(start(group, session, confirmKey, expectedTotal)),
-              Effect.catchTag("StepConflict", () => Effect.fail(busy)),
+              // Holds its actors itself: who asked may leave, and nobody is to get others meanwhile.
+              Effect.andThen(withGroup(id, (own) => start(own, session, confirmKey, expectedTotal))),
+              // A conflict of the attempt's own keys: another node was faster.
+              Effect.catchTag(["StepConflict", "IdempotencyConflict"], () => Effect.fail(busy)),
+              // Refused without a write, hence without its guard: by what may be long over.
+              Effect.tapError(() => requireCurrent(group)),
               Effect.tap(launch(id, false)),
               Effect.onExit((exit) =>
                 Effect.sync(() => {
@@ -659,7 +674,9 @@ export const make = Effect.gen(function* () {
         ) {
           return yield* new CheckoutClosed({ status: session.status })
         }
-        return yield* awaitEnd(group).pipe(withTimeLimit(limits.syncWait, () => Effect.succeed(pending(group))))
+        return yield* awaitEnd(group, mayBegin(session.status) ? session.attempt : session.attempt - 1).pipe(
+          withTimeLimit(limits.syncWait, () => Effect.succeed(pending(group)))
+        )
       })
     )
 
