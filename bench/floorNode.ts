@@ -2,6 +2,7 @@
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Effect, Layer } from "effect"
 import { ShippingQuotes } from "../src/catalog/ShippingQuotes.ts"
+import { AccessDenied } from "../src/domain/Refusals.ts"
 import * as StripeGateway from "../src/gateways/StripeGateway.ts"
 import * as Config from "../src/layers/Config.ts"
 import * as Sql from "../src/layers/Sql.ts"
@@ -9,6 +10,7 @@ import * as Telemetry from "../src/layers/Telemetry.ts"
 import { AuthTokens, authenticationLayer } from "../src/rpc/AuthTokens.ts"
 import { Draining } from "../src/rpc/Draining.ts"
 import { Readiness } from "../src/rpc/Health.ts"
+import { OperatorAccess } from "../src/rpc/operator/OperatorAccess.ts"
 import * as Server from "../src/rpc/Server.ts"
 import * as Floor from "./Floor.ts"
 
@@ -44,7 +46,7 @@ const program = Effect.gen(function* () {
     dev: false,
     limits: Config.serverLimitsOf(values)
   }).pipe(
-    Layer.provide([floor, authenticationLayer]),
+    Layer.provide([floor, authenticationLayer, Layer.succeed(OperatorAccess, () => Effect.fail(new AccessDenied()))]),
     Layer.provide([identity, Draining.layer]),
     Layer.provide(Layer.succeed(Readiness, { report: Effect.succeed({ ready: true, checks: {} }) })),
     Layer.provide(Telemetry.layer(values, { version: "floor", instance: "floor", terminal: false }))

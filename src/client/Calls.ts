@@ -14,7 +14,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as Rpc from "effect/rpc/Rpc"
 import type { InvalidRequest } from "../domain/Refusals.ts"
-import { Api, type ApiRpc } from "../rpc/Api.ts"
+import { CustomerApi, type CustomerRpc } from "../rpc/CustomerApi.ts"
 import { fromSchemaError, strictly } from "../rpc/InvalidRequests.ts"
 import { OfOrder } from "../rpc/orders/OrdersRpc.ts"
 import { askForGuestToken } from "./GuestToken.ts"
@@ -60,13 +60,13 @@ export type Loose<T> = T extends { readonly "~effect/Brand": unknown }
       ? { readonly [K in keyof T]: Loose<T[K]> }
       : T
 
-type OfTag<Tag extends string> = Extract<ApiRpc, { readonly _tag: Tag }>
+type OfTag<Tag extends string> = Extract<CustomerRpc, { readonly _tag: Tag }>
 type WithOptionalKey<P> = P extends { readonly key: string } ? Omit<P, "key"> & { readonly key?: string } : P
 
 /** What a call takes. A key that is left out is made up, and kept over all repetitions of the call. */
-export type Input<Tag extends ApiRpc["_tag"]> = WithOptionalKey<Loose<Rpc.Payload<OfTag<Tag>>>>
-export type Answer<Tag extends ApiRpc["_tag"]> = Rpc.SuccessExit<OfTag<Tag>>
-export type Failure<Tag extends ApiRpc["_tag"]> = Rpc.ErrorExit<OfTag<Tag>> | ClientFault
+export type Input<Tag extends CustomerRpc["_tag"]> = WithOptionalKey<Loose<Rpc.Payload<OfTag<Tag>>>>
+export type Answer<Tag extends CustomerRpc["_tag"]> = Rpc.SuccessExit<OfTag<Tag>>
+export type Failure<Tag extends CustomerRpc["_tag"]> = Rpc.ErrorExit<OfTag<Tag>> | ClientFault
 export type Change = Rpc.SuccessChunk<OfTag<"WatchOrder">>
 
 export interface CallSettings {
@@ -75,7 +75,7 @@ export interface CallSettings {
 }
 
 /** The operations which have one answer. */
-export type Unary = Exclude<ApiRpc["_tag"], "WatchOrder">
+export type Unary = Exclude<CustomerRpc["_tag"], "WatchOrder">
 
 export interface Calls {
   readonly call: <const Tag extends Unary>(
@@ -199,7 +199,7 @@ export const make = Effect.fnUntraced(function* (options: ClientOptions): Effect
 })
 
 /** A confirmation answers within 25 s, if only to say that it is not done. */
-const patient: ReadonlySet<string> = new Set<ApiRpc["_tag"]>(["ConfirmCheckout", "GetConfirmStatus"])
+const patient: ReadonlySet<string> = new Set<CustomerRpc["_tag"]>(["ConfirmCheckout", "GetConfirmStatus"])
 const confirmPatience = Duration.seconds(30)
 
 /** A watch which lasted for so long had found a living node: longer than a silent one takes to be noticed. */
@@ -222,7 +222,7 @@ const checkWatch = (input: unknown) => decodeWatch(withoutUndefined(input))
 const decodeWatch = Schema.decodeUnknownEffect(Schema.toType(OfOrder), strictly)
 
 const requests = new Map(
-  Array.from(Api.requests, ([tag, { payloadSchema }]) => [
+  Array.from(CustomerApi.requests, ([tag, { payloadSchema }]) => [
     tag,
     { check: Schema.decodeUnknownEffect(Schema.toType(payloadSchema), strictly), keyed: "key" in payloadSchema.fields }
   ])

@@ -13,7 +13,7 @@ import type * as RpcClientError from "effect/rpc/RpcClientError"
 import * as RpcMiddleware from "effect/rpc/RpcMiddleware"
 import * as RpcSerialization from "effect/rpc/RpcSerialization"
 import * as Socket from "effect/socket/Socket"
-import { Api, type ApiRpc, type Refusal } from "../rpc/Api.ts"
+import { CustomerApi, type CustomerRefusal, type CustomerRpc } from "../rpc/CustomerApi.ts"
 import { Authentication } from "../rpc/Auth.ts"
 import type { OrderChange } from "../rpc/orders/OrdersRpc.ts"
 
@@ -22,7 +22,7 @@ export type Transport = "websocket" | "http"
 export type Headers = Readonly<Record<string, string>>
 
 /** What a call may end in besides its success. */
-export type NodeFailure = Refusal | RpcClientError.RpcClientError | Silent
+export type NodeFailure = CustomerRefusal | RpcClientError.RpcClientError | Silent
 
 /** Which answer belongs to which call is for Calls.ts to say. */
 export interface NodeClient {
@@ -32,7 +32,7 @@ export interface NodeClient {
     headers: Headers
   ) => Stream.Stream<OrderChange, Rpc.ErrorExit<WatchOrder> | RpcClientError.RpcClientError>
 }
-type WatchOrder = Extract<ApiRpc, { readonly _tag: "WatchOrder" }>
+type WatchOrder = Extract<CustomerRpc, { readonly _tag: "WatchOrder" }>
 
 export interface Node {
   readonly url: string
@@ -68,7 +68,7 @@ export const make = Effect.fnUntraced(function* (
     const protocol = transport === "websocket" ? overWebSocket(url) : overHttp(url)
     const connect = Effect.gen(function* () {
       const context = yield* Layer.build(Layer.merge(protocol, tokenIsInHeaders))
-      const client = yield* Effect.provide(RpcClient.make(Api, { flatten: true }), context)
+      const client = yield* Effect.provide(RpcClient.make(CustomerApi, { flatten: true }), context)
       return {
         // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- of all operations at once the compiler knows nothing
         call: (tag, payload, headers) => (client as UntypedClient)(tag, payload, { headers }),

@@ -53,11 +53,10 @@ export {
   PromotionRefused,
   QuantityTooLarge,
   RateLimited,
-  type Refusal,
-  type RefusalCode,
   RequestTimeout,
   ServiceTimeout,
   TooManyLines,
   Unauthenticated,
   Unavailable
-} from "../rpc/Api.ts"
+} from "../rpc/CustomerApi.ts"
+export type { Refusal, RefusalCode } from "../rpc/Api.ts"

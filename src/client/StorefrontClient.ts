@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import type * as Stream from "effect/Stream"
-import { Api } from "../rpc/Api.ts"
+import { CustomerApi } from "../rpc/CustomerApi.ts"
 import {
   type Answer,
   type Calls,
@@ -62,6 +62,6 @@ const storefrontCalls = ({ call, token, watch }: Calls): StorefrontCalls => {
   return { ...operations, WatchOrder: watch, confirmAndWait, token } as StorefrontCalls
 }
 
-const unary = Array.from(Api.requests.values(), ({ _tag }) => _tag).filter((tag) => tag !== "WatchOrder")
+const unary = Array.from(CustomerApi.requests.values(), ({ _tag }) => _tag).filter((tag) => tag !== "WatchOrder")
 
 const askAgain = Schedule.min([Schedule.exponential("500 millis", 1.5), Schedule.spaced("5 seconds")])

@@ -12,16 +12,14 @@ import { ShippingQuotes } from "../catalog/ShippingQuotes.ts"
 import * as Demo from "../demo/Demo.ts"
 import * as Environment from "../demo/Environment.ts"
 import * as StripeGateway from "../gateways/StripeGateway.ts"
-import { OrderList } from "../projections/OrderList.ts"
 import { authenticationLayer, AuthTokens, type AuthTokensOptions, type AuthTokensRefused } from "../rpc/AuthTokens.ts"
 import { Draining } from "../rpc/Draining.ts"
 import { Readiness } from "../rpc/Health.ts"
-import * as OrdersHandlers from "../rpc/orders/OrdersHandlers.ts"
 import * as Server from "../rpc/Server.ts"
-import * as StorefrontHandlers from "../rpc/storefront/StorefrontHandlers.ts"
 import { Placement } from "../runtime/Placement.ts"
 import * as Cluster from "./Cluster.ts"
 import { gatewayLimitsOf, limitsOf, serverLimitsOf } from "./Config.ts"
+import * as Handlers from "./Handlers.ts"
 import type { Values } from "./Settings.ts"
 import * as Shop from "./Shop.ts"
 import * as Sql from "./Sql.ts"
@@ -70,8 +68,7 @@ export const layer = (
     Layer.provideMerge(surroundings)
   )
   const identity = authenticationLayer.pipe(Layer.provideMerge(AuthTokens.layer(authOptions(values))))
-  const handlers = Layer.mergeAll(StorefrontHandlers.layer, OrdersHandlers.layer).pipe(
-    Layer.provide(OrderList.layer),
+  const handlers = Handlers.layer.pipe(
     Layer.provideMerge(Layer.mergeAll(identity, readiness(values), Draining.layer)),
     Layer.provideMerge(shop)
   )

@@ -1,5 +1,6 @@
 /** Signed tokens: who a caller is, and tokens for guests and demonstrations. REQ-SEC-04. */
 import { Cache, Context, Data, DateTime, Duration, Effect, Exit, Layer, Redacted, Schema } from "effect"
+import type { Headers } from "effect/http/Headers"
 import { createRemoteJWKSet, errors, jwtVerify, SignJWT } from "jose"
 import { CustomerId } from "../domain/Ids.ts"
 import { AccessDenied, Unavailable } from "../domain/Refusals.ts"
@@ -55,17 +56,26 @@ export class AuthTokens extends Context.Service<
     Layer.effect(AuthTokens, make(options))
 }
 
-/** Verifies the `authorization` header of each call. REQ-API-07. */
+/** Who the headers of a call say is calling. REQ-API-07. */
+export const identify = Effect.fnUntraced(function* (
+  { verify }: AuthTokens["Service"],
+  headers: Headers
+): Effect.fn.Return<Identity, Unauthenticated | AccessDenied | Unavailable> {
+  const token = bearer.exec(headers["authorization"] ?? "")?.[1]
+  if (token === undefined) return yield* new Unauthenticated()
+  const identity = yield* verify(Redacted.make(token))
+  const claimed = headers["x-customer-id"]
+  if (claimed !== undefined && claimed !== identity.customerId) return yield* new AccessDenied()
+  return identity
+})
+
+/** Verifies the `authorization` header of each call. */
 export const authenticationLayer: Layer.Layer<Authentication, never, AuthTokens> = Layer.effect(
   Authentication,
-  Effect.map(AuthTokens, ({ verify }) =>
+  Effect.map(AuthTokens, (tokens) =>
     Authentication.of((effect, { headers }) =>
       Effect.gen(function* () {
-        const token = bearer.exec(headers["authorization"] ?? "")?.[1]
-        if (token === undefined) return yield* new Unauthenticated()
-        const { customerId, role } = yield* verify(Redacted.make(token))
-        const claimed = headers["x-customer-id"]
-        if (claimed !== undefined && claimed !== customerId) return yield* new AccessDenied()
+        const { customerId, role } = yield* identify(tokens, headers)
         return yield* Effect.provideService(effect, Caller, { customerId, role })
       })
     )
@@ -110,7 +120,7 @@ const make = Effect.fnUntraced(function* ({ audience, issuer, keys }: AuthTokens
     issue = undefined
   }
 
-  const identify = Effect.fnUntraced(function* (token: string) {
+  const readClaims = Effect.fnUntraced(function* (token: string) {
     const now = yield* DateTime.now
     const payload = yield* Effect.tryPromise({ try: () => check(token, DateTime.toDate(now)), catch: refusalOf })
     const { exp, role, sub } = yield* Effect.mapError(decodeClaims(payload), () => new Unauthenticated())
@@ -118,7 +128,7 @@ const make = Effect.fnUntraced(function* ({ audience, issuer, keys }: AuthTokens
     return { identity: { customerId: sub, role, expiresAt }, goodFor: DateTime.distance(now, expiresAt) }
   })
   // Checking a signature costs 80 us of CPU.
-  const known = yield* Cache.makeWith(identify, {
+  const known = yield* Cache.makeWith(readClaims, {
     capacity: 10_000,
     timeToLive: (exit) => (Exit.isSuccess(exit) ? exit.value.goodFor : Duration.zero)
   })

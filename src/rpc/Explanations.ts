@@ -26,6 +26,7 @@ export const explanations: Readonly<Record<RefusalCode, Explanation>> = {
   InternalError: passing("Unable to process the request, please try again."),
   InvalidRequest: final("The request is not valid."),
   LineNotFound: final("The item is not in the cart."),
+  NotFound: final("There is nothing under this id."),
   OutOfStock: final("Some items are not available in the quantity asked for."),
   PaymentDeclined: final("The payment was declined."),
   PaymentUnavailable: passing("Unable to process the payment, please try again."),

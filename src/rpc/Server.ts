@@ -26,6 +26,7 @@ import type { Draining } from "./Draining.ts"
 import { guarded, tolerant } from "./EdgeProtocol.ts"
 import * as Health from "./Health.ts"
 import * as HttpHandlers from "./http/HttpHandlers.ts"
+import type { OperatorAccess } from "./operator/OperatorAccess.ts"
 import { requestIdHeader, requestIdOf } from "./RequestId.ts"
 
 export interface ServerOptions {
@@ -63,8 +64,14 @@ export const defaultLimits: ServerLimits = {
 /** The node cannot start with these options. */
 export class ServerRefused extends Data.TaggedError("ServerRefused")<{ readonly message: string }> {}
 
-/** What `layer` stands on. `Rpc.ToHandler` comes from the layers of StorefrontHandlers.ts and OrdersHandlers.ts. */
-export type ServerServices = Rpc.ToHandler<ApiRpc> | Authentication | AuthTokens | Draining | Health.Readiness
+/** What `layer` stands on. `Rpc.ToHandler` comes from the layers of StorefrontHandlers.ts, OrdersHandlers.ts and OperatorHandlers.ts. */
+export type ServerServices =
+  | Rpc.ToHandler<ApiRpc>
+  | Authentication
+  | OperatorAccess
+  | AuthTokens
+  | Draining
+  | Health.Readiness
 
 export const layer = (
   options: ServerOptions

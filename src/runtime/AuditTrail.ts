@@ -1,5 +1,8 @@
 /** Who did what, when, and what came of it: only ever added to. Written in the unit of the effect where there is one. REQ-ADM-03. */
-import type { LogTable, Row } from "./Table.ts"
+import { Context, Effect, Layer } from "effect"
+import type { Unavailable } from "../domain/Refusals.ts"
+import { Journal } from "./Journal.ts"
+import { appendRows, type LogTable, type Row } from "./Table.ts"
 
 export const auditTable: LogTable = {
   name: "ops.audit",
@@ -14,6 +17,9 @@ export const auditTable: LogTable = {
     request_id: "text"
   }
 }
+
+/** For units which have no actor's event to hang it on. */
+export const auditPart = appendRows(auditTable)
 
 export interface AuditEntry {
   readonly at: unknown
@@ -41,3 +47,27 @@ export const operatorDid = (entry: Pick<AuditEntry, "at" | "actor" | "operation"
   table: auditTable,
   row: auditRow({ ...entry, role: "operator", outcome: "done" })
 })
+
+export class AuditTrail extends Context.Service<
+  AuditTrail,
+  {
+    /** Resolves when the entry is durable. */
+    readonly record: (entry: Omit<AuditEntry, "at">) => Effect.Effect<void, Unavailable>
+  }
+>()("cartwright/runtime/AuditTrail") {
+  static readonly layer: Layer.Layer<AuditTrail, never, Journal> = Layer.effect(
+    AuditTrail,
+    Effect.map(Journal, (journal) =>
+      AuditTrail.of({
+        record: (entry) =>
+          journal
+            .unit<void>({
+              cells: [],
+              cause: `audit ${entry.operation}`,
+              body: ({ now, write }) => write(auditPart, auditRow({ ...entry, at: now }))
+            })
+            .pipe(Effect.catchTag("IdempotencyConflict", (conflict) => Effect.die(conflict)))
+      })
+    )
+  )
+}

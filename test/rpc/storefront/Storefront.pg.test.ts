@@ -1,9 +1,7 @@
 import { Layer, ManagedRuntime } from "effect"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { connect, guestToken, isRefusal, type Shop as Client } from "../../../src/client/OrdersClient.ts"
-import { OrderList } from "../../../src/projections/OrderList.ts"
-import * as OrdersHandlers from "../../../src/rpc/orders/OrdersHandlers.ts"
-import * as StorefrontHandlers from "../../../src/rpc/storefront/StorefrontHandlers.ts"
+import { layer as allHandlers } from "../../../src/layers/Handlers.ts"
 import { type EdgeNode, startEdgeOver, tokenFor } from "../../fixtures/Edge.ts"
 import * as Shop from "../../fixtures/Shop.ts"
 
@@ -15,12 +13,7 @@ let bob: Client
 let olga: Client
 beforeAll(async () => {
   const services = await runtime.context()
-  node = await startEdgeOver(
-    Layer.mergeAll(StorefrontHandlers.layer, OrdersHandlers.layer).pipe(
-      Layer.provide(OrderList.layer),
-      Layer.provide(Layer.succeedContext(services))
-    )
-  )
+  node = await startEdgeOver(Layer.provide(allHandlers, Layer.succeedContext(services)))
   ann = connect({ urls: node.url, token: await tokenFor("ann") })
   bob = connect({ urls: node.url, token: await tokenFor("bob") })
   olga = connect({ urls: node.url, token: await tokenFor("olga", { role: "operator" }) })

@@ -1,0 +1,79 @@
+/** What operators may see and do. REQ-API-06. Who acts is in the token; every call is in the audit trail. */
+import * as Schema from "effect/Schema"
+import * as Rpc from "effect/rpc/Rpc"
+import * as RpcGroup from "effect/rpc/RpcGroup"
+import { CustomerId, IdempotencyKey } from "../../domain/Ids.ts"
+import { Reason } from "../../domain/Reason.ts"
+import { IllegalTransition, NotFound } from "../../domain/Refusals.ts"
+import { AlertId, AlertSeverity, AlertStatus, AlertView } from "../../entities/alert/Alert.ts"
+import { EdgeRefusal } from "../Edge.ts"
+import { AuditedWithEffect, OperatorAccess } from "./OperatorAccess.ts"
+
+/** The most entries in one answer. REQ-GEN-16. */
+export const maxOperatorPage = 100
+
+/** A page of a list, newest first; `after` is the `next` of the page before. */
+export const paging = {
+  after: Schema.optionalKey(Schema.String.check(Schema.isMaxLength(400))),
+  limit: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: maxOperatorPage })))
+}
+const next = { next: Schema.optionalKey(Schema.String) }
+
+/** One thing that somebody did, or was refused. */
+export const AuditRecord = Schema.Struct({
+  /** Goes up from row to row. */
+  id: Schema.String,
+  at: Schema.DateTimeUtc,
+  /** The subject of the token; `anonymous` where there was none. */
+  actor: Schema.String,
+  role: Schema.Literals(["operator", "customer", "guest", "anonymous"]),
+  operation: Schema.String,
+  subject: Schema.optionalKey(Schema.String),
+  /** `done`, or the code of the refusal. */
+  outcome: Schema.String,
+  details: Schema.Json,
+  requestId: Schema.optionalKey(Schema.String)
+})
+export type AuditRecord = typeof AuditRecord.Type
+
+const error = Schema.Union([NotFound, IllegalTransition, EdgeRefusal])
+/** What any call of an operator may be refused with besides what it is about. */
+const questions = EdgeRefusal
+const key = { key: IdempotencyKey }
+const alert = { success: AlertView, error }
+
+export class OperatorRpc extends RpcGroup.make(
+  /** Who did what, newest first. */
+  Rpc.make("ListAudit", {
+    payload: {
+      actor: Schema.optionalKey(CustomerId),
+      operation: Schema.optionalKey(Schema.String.check(Schema.isPattern(/^[A-Za-z]{1,64}$/))),
+      subject: Schema.optionalKey(Schema.String.check(Schema.isPattern(/^[\w.:@|~/#-]{1,200}$/))),
+      /** Inclusive. */
+      since: Schema.optionalKey(Schema.DateTimeUtc),
+      /** Exclusive. */
+      before: Schema.optionalKey(Schema.DateTimeUtc),
+      ...paging
+    },
+    success: Schema.Struct({ records: Schema.Array(AuditRecord), ...next }),
+    error: questions
+  }),
+  /** Alerts, newest first; `unsent`: those which not every sink has accepted. REQ-ALR-01. */
+  Rpc.make("ListAlerts", {
+    payload: {
+      status: Schema.optionalKey(AlertStatus),
+      severity: Schema.optionalKey(AlertSeverity),
+      unsent: Schema.optionalKey(Schema.Boolean),
+      ...paging
+    },
+    success: Schema.Struct({ alerts: Schema.Array(AlertView), ...next }),
+    error: questions
+  }),
+  Rpc.make("GetAlert", { payload: { id: AlertId }, ...alert }),
+  /** Somebody looks after it: it pages nobody until it gets worse. */
+  Rpc.make("AcknowledgeAlert", { payload: { ...key, id: AlertId }, ...alert }).annotate(AuditedWithEffect, true),
+  Rpc.make("ClearAlert", { payload: { ...key, id: AlertId, reason: Reason }, ...alert }).annotate(
+    AuditedWithEffect,
+    true
+  )
+).middleware(OperatorAccess) {}

@@ -1,0 +1,205 @@
+import { Effect, Layer, ManagedRuntime } from "effect"
+import { SqlClient } from "effect/sql/SqlClient"
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import type { Rpc } from "effect/rpc"
+import { Alert, type AlertSeverity } from "../../../src/entities/alert/Alert.ts"
+import { layer as allHandlers } from "../../../src/layers/Handlers.ts"
+import { OperatorRpc } from "../../../src/rpc/operator/OperatorRpc.ts"
+import { Placement } from "../../../src/runtime/Placement.ts"
+import { type EdgeNode, startEdgeOver, tokenFor } from "../../fixtures/Edge.ts"
+import * as Shop from "../../fixtures/Shop.ts"
+import { call } from "../../fixtures/Wire.ts"
+
+const runtime = ManagedRuntime.make(Shop.layer())
+let node: EdgeNode
+let olga: string
+let oscar: string
+let ann: string
+beforeAll(async () => {
+  const services = await runtime.context()
+  node = await startEdgeOver(Layer.provide(allHandlers, Layer.succeedContext(services)))
+  olga = await tokenFor("olga", { role: "operator" })
+  oscar = await tokenFor("oscar", { role: "operator" })
+  ann = await tokenFor("ann")
+})
+afterAll(async () => {
+  await node.stop()
+  await runtime.dispose()
+})
+
+const raise = (id: string, severity: AlertSeverity = "critical") =>
+  runtime.runPromise(
+    Effect.gen(function* () {
+      const alerts = (yield* Placement).client(Alert)
+      yield* alerts(id).Raise({
+        key: Shop.key(),
+        kind: "stock_drift",
+        severity,
+        summary: "Two more are reserved than there are reservations",
+        details: { error: "tea at berlin" }
+      })
+    })
+  )
+
+interface AuditRow {
+  readonly actor: string
+  readonly role: string
+  readonly operation: string
+  readonly subject: string | null
+  readonly outcome: string
+}
+const audited = (subject: string) =>
+  runtime.runPromise(
+    Effect.flatMap(SqlClient, (sql) =>
+      Effect.map(
+        sql<AuditRow>`select actor, role, operation, subject, outcome from ops.audit where subject = ${subject} order by id`,
+        (rows) => rows.map(({ actor, operation, outcome }) => [actor, operation, outcome])
+      )
+    )
+  )
+
+const key = () => ({ key: Shop.fresh("operator-key") })
+const refusal = (error: object) => ({
+  _tag: "Failure",
+  cause: [{ _tag: "Fail", error: expect.objectContaining(error) }]
+})
+
+describe("given an alert", () => {
+  it("when an operator acknowledges and clears it, then it says so, and the audit trail says who and why (REQ-ADM-03)", async () => {
+    const id = Shop.fresh("stock_drift:tea")
+    await raise(id)
+    const acknowledged = await call(node, "AcknowledgeAlert", { ...key(), id }, olga)
+    expect(acknowledged).toMatchObject({ _tag: "Success", value: { status: "acknowledged", acknowledgedBy: "olga" } })
+    const reason = "Counted again, and corrected"
+    const cleared = await call(node, "ClearAlert", { ...key(), id, reason }, oscar)
+    expect(cleared).toMatchObject({ _tag: "Success", value: { status: "cleared", clearedBy: "oscar", reason } })
+    expect(await call(node, "GetAlert", { id }, oscar)).toMatchObject({ value: { status: "cleared", raises: 1 } })
+    expect(await audited(id)).toEqual([
+      ["olga", "AcknowledgeAlert", "done"],
+      ["oscar", "ClearAlert", "done"],
+      ["oscar", "GetAlert", "done"]
+    ])
+  })
+
+  it("when the same key comes twice, also at once, then there is one effect and one row about it", async () => {
+    const id = Shop.fresh("stock_drift:pot")
+    await raise(id)
+    const request = { ...key(), id }
+    const answers = await Promise.all([1, 2, 3].map(() => call(node, "AcknowledgeAlert", request, olga)))
+    expect(answers.map(({ _tag }) => _tag)).toEqual(["Success", "Success", "Success"])
+    expect(await audited(id)).toEqual([["olga", "AcknowledgeAlert", "done"]])
+    expect(await call(node, "ClearAlert", { ...request, reason: "another content" }, olga)).toEqual(
+      refusal({ _tag: "IdempotencyConflict" })
+    )
+  })
+
+  it("when it is listed, then the pages have each alert once, newest first, as far as they were asked for", async () => {
+    const ids = Array.from({ length: 7 }, () => Shop.fresh("queue:late"))
+    for (const id of ids) await raise(id, "info")
+    const seen: Array<string> = []
+    let after: string | undefined
+    do {
+      const { value } = await call(node, "ListAlerts", { severity: "info", limit: 3, ...(after && { after }) }, olga)
+      seen.push(...value.alerts.map(({ id }: { id: string }) => id))
+      after = value.next
+    } while (after !== undefined)
+    expect(seen).toEqual(ids.toReversed())
+    const { value } = await call(node, "ListAlerts", { severity: "info", status: "cleared" }, olga)
+    expect(value.alerts).toEqual([])
+  })
+})
+
+describe("given every operation of operators (T-CMP-04, T-SEC-03)", () => {
+  const operations = Array.from(
+    OperatorRpc.requests as unknown as ReadonlyMap<string, Rpc.AnyWithProps>,
+    ([tag]) => tag
+  )
+  /** Something that fits each of them, of things which are not there. */
+  const payloads: Readonly<Record<string, object>> = {
+    ListAudit: {},
+    ListAlerts: {},
+    GetAlert: { id: "queue:unknown" },
+    AcknowledgeAlert: { id: "queue:unknown", key: "key-of-nobody" },
+    ClearAlert: { id: "queue:unknown", key: "key-of-nobody", reason: "It went away" }
+  }
+
+  it.each(operations)(
+    "when %s comes from a customer, or without a token, then it is refused, and audited",
+    async (tag) => {
+      const before = await count(tag)
+      expect(await call(node, tag, payloads[tag], ann)).toEqual(refusal({ _tag: "AccessDenied" }))
+      expect(await call(node, tag, payloads[tag])).toEqual(refusal({ _tag: "Unauthenticated" }))
+      expect(await call(node, tag, payloads[tag], `${olga}x`)).toEqual(refusal({ _tag: "Unauthenticated" }))
+      expect(await count(tag)).toEqual([
+        ...before,
+        "ann AccessDenied",
+        "anonymous Unauthenticated",
+        "anonymous Unauthenticated"
+      ])
+    }
+  )
+
+  const unknown = operations.filter((tag) => JSON.stringify(payloads[tag]).includes("unknown"))
+  it.each(unknown)("when %s names something that is not there, then it is not found, and audited", async (tag) => {
+    expect(await call(node, tag, payloads[tag], olga)).toEqual(refusal({ _tag: "NotFound" }))
+    expect((await count(tag)).at(-1)).toBe("olga NotFound")
+  })
+
+  const count = (tag: string) =>
+    runtime.runPromise(
+      Effect.flatMap(SqlClient, (sql) =>
+        Effect.map(sql<AuditRow>`select actor, outcome from ops.audit where operation = ${tag} order by id`, (rows) =>
+          rows.map(({ actor, outcome }) => `${actor} ${outcome}`)
+        )
+      )
+    )
+})
+
+describe("given an audit trail", () => {
+  it("when it is listed, then pages go back in time, and only what was asked for is there", async () => {
+    const id = Shop.fresh("queue:audited")
+    await raise(id)
+    for (let index = 0; index < 5; index++) await call(node, "GetAlert", { id }, index % 2 === 0 ? olga : oscar)
+    const page = (more: object) =>
+      call(node, "ListAudit", { subject: id, ...more }, olga).then(
+        ({ value }) =>
+          value as { records: ReadonlyArray<{ id: string; actor: string; details: unknown }>; next?: string }
+      )
+    const first = await page({ limit: 3 })
+    const second = await page({ limit: 3, after: first.next })
+    expect([...first.records, ...second.records].map(({ actor }) => actor)).toEqual([
+      "olga",
+      "oscar",
+      "olga",
+      "oscar",
+      "olga"
+    ])
+    expect(second.next).toBeUndefined()
+    expect(first.records[0]!.details).toEqual({ id })
+    expect((await page({ actor: "oscar" })).records).toHaveLength(2)
+    expect((await page({ operation: "ClearAlert" })).records).toEqual([])
+    const none = await page({ before: "2020-01-01T00:00:00.000Z" })
+    expect(none.records).toEqual([])
+    const forged = await call(node, "ListAudit", { after: "x" }, olga)
+    expect(forged).toEqual(refusal({ _tag: "InvalidRequest", field: "after" }))
+  })
+
+  it("when somebody changes or removes a row, then the database refuses", async () => {
+    const sums = () =>
+      runtime.runPromise(
+        Effect.flatMap(SqlClient, (sql) => sql`select count(*), string_agg(actor, ',' order by id) from ops.audit`)
+      )
+    const before = await sums()
+    for (const statement of ["update ops.audit set actor = 'nobody'", "delete from ops.audit"]) {
+      const refused = runtime.runPromise(Effect.flatMap(SqlClient, (sql) => sql.unsafe(statement)))
+      await expect(refused).rejects.toThrow("Query failed")
+    }
+    expect(await sums()).toEqual(before)
+  })
+
+  it("when strangers knock all the time, then a minute has sixty rows of it at the most", async () => {
+    const knocks = Array.from({ length: 100 }, () => call(node, "GetAlert", { id: "queue:knocked" }))
+    for (const answer of await Promise.all(knocks)) expect(answer).toEqual(refusal({ _tag: "Unauthenticated" }))
+    expect((await audited("queue:knocked")).length).toBeLessThanOrEqual(60)
+  })
+})
