@@ -1,7 +1,8 @@
-/** What every engine must do with the same definitions: ours on Postgres and Effect's own in memory. */
+/** What every engine must do with the same definitions: ours on the journal, Effect's own in memory and on its cluster. */
 import { assert } from "@effect/vitest"
-import { Cause, Context, Deferred, Effect, Exit, Layer, Option, Schema } from "effect"
+import { Cause, Context, Deferred, type Duration, Effect, Exit, Layer, Option, Schema } from "effect"
 import { Activity, DurableClock, DurableDeferred, Workflow, WorkflowEngine } from "effect/workflow"
+import { Memo } from "../../src/runtime/WorkflowEngine.ts"
 import { eventually } from "../fixtures/Eventually.ts"
 
 /** What really happened, in order, by business key; it outlives engines. */
@@ -167,7 +168,54 @@ const ListenLive = Listen.toLayer(
   })
 )
 
+/** Draws a number which is another one each time, before it waits. */
+export const Draw = Workflow.make("Draw", { payload, success: Schema.String, error: OutOfTea, idempotencyKey })
+const DrawLive = Draw.toLayer(
+  Effect.fnUntraced(function* ({ key }) {
+    const trace = yield* Trace
+    const drawn = yield* Activity.make({
+      name: "draw",
+      success: Schema.Int,
+      execute: Effect.as(trace.add(key, "draw"), trace.of(key).length + 1)
+    }).annotate(Memo, true)
+    const word = yield* DurableDeferred.await(Word)
+    yield* trace.add(key, "again")
+    return `${drawn}, ${word}`
+  })
+)
+
+/** Succeeds at the third try. */
+export const Stubborn = Workflow.make("Stubborn", { payload, success: Schema.Int, error: OutOfTea, idempotencyKey })
+const StubbornLive = Stubborn.toLayer(
+  Effect.fnUntraced(function* ({ key }) {
+    const trace = yield* Trace
+    return yield* Activity.make({
+      name: "try",
+      success: Schema.Int,
+      error: OutOfTea,
+      execute: Effect.gen(function* () {
+        const attempt = yield* Activity.CurrentAttempt
+        yield* trace.add(key, `try ${attempt}`)
+        return attempt < 3 ? yield* new OutOfTea({ left: attempt }) : attempt
+      })
+    }).pipe(Activity.retry({ times: 4 }))
+  })
+)
+
+/** Has another one begin, and goes on at once. */
+export const Delegate = Workflow.make("Delegate", { payload, success: Schema.String, idempotencyKey })
+const DelegateLive = Delegate.toLayer(
+  Effect.fnUntraced(function* ({ key }) {
+    const id = yield* Ask.execute({ key: `${key}-ask` }, { discard: true })
+    yield* step(key, "delegated")
+    return id
+  })
+)
+
 export const definitions = Layer.mergeAll(
+  DrawLive,
+  StubbornLive,
+  DelegateLive,
   ListenLive,
   BrewLive,
   AskLive,
@@ -186,8 +234,14 @@ export const isSuspended = (result: Option.Option<Workflow.Result<unknown, unkno
   Option.isSome(result) && result.value._tag === "Suspended"
 
 type Services = WorkflowEngine.WorkflowEngine | Trace | Gate
-/** The suite; `test` registers one test which has an engine with `definitions`, and what they need. */
-export const conformance = (test: (name: string, body: Effect.Effect<void, unknown, Services>) => void): void => {
+/**
+ * The suite; `test` registers one test which has an engine with `definitions`, and what they need. `hearsWithin`: how long a body under way
+ * takes to hear that it is to end, of an engine which tells it by a message.
+ */
+export const conformance = (
+  test: (name: string, body: Effect.Effect<void, unknown, Services>) => void,
+  hearsWithin: Duration.Input = 0
+): void => {
   test(
     "when it succeeds, then its result is given, and given again",
     Effect.gen(function* () {
@@ -343,6 +397,7 @@ export const conformance = (test: (name: string, body: Effect.Effect<void, unkno
         (seen) => seen.includes("hold")
       )
       yield* Gated.interrupt(id)
+      yield* Effect.sleep(hearsWithin)
       yield* Deferred.succeed((yield* Gate).of(key), undefined)
       const exit = yield* Effect.exit(Gated.execute({ key }))
       assert.isTrue(Exit.isFailure(exit) && Cause.hasInterrupts(exit.cause))
@@ -398,6 +453,81 @@ export const conformance = (test: (name: string, body: Effect.Effect<void, unkno
     Effect.gen(function* () {
       const key = newKey("race")
       assert.strictEqual(yield* Race.execute({ key }), "quick")
+    })
+  )
+  test(
+    "when a step is to be remembered, then its first answer counts, however often the body runs",
+    Effect.gen(function* () {
+      const key = newKey("draw")
+      const id = yield* Draw.execute({ key }, { discard: true })
+      yield* eventually(Draw.poll(id), isSuspended)
+      const token = DurableDeferred.tokenFromExecutionId(Word, { workflow: Draw, executionId: id })
+      yield* DurableDeferred.succeed(Word, { token, value: 5n })
+      assert.strictEqual(yield* Draw.execute({ key }), "1, 5")
+      assert.deepStrictEqual((yield* Trace).of(key), ["draw", "again"])
+    })
+  )
+  test(
+    "when a step is tried again, then each try is one of its own",
+    Effect.gen(function* () {
+      const key = newKey("stubborn")
+      assert.strictEqual(yield* Stubborn.execute({ key }), 3)
+      assert.deepStrictEqual((yield* Trace).of(key), ["try 1", "try 2", "try 3"])
+    })
+  )
+  test(
+    "when the word refuses after it began to wait, then its steps are undone once",
+    Effect.gen(function* () {
+      const key = newKey("ask")
+      const id = yield* Ask.execute({ key }, { discard: true })
+      yield* eventually(Ask.poll(id), isSuspended)
+      const token = DurableDeferred.tokenFromExecutionId(Word, { workflow: Ask, executionId: id })
+      yield* DurableDeferred.fail(Word, { token, error: new OutOfTea({ left: 1 }) })
+      assert.deepStrictEqual(yield* Effect.flip(Ask.execute({ key })), new OutOfTea({ left: 1 }))
+      assert.deepStrictEqual(
+        (yield* Trace).of(key).filter((entry) => entry === "apologize"),
+        ["apologize"]
+      )
+    })
+  )
+  test(
+    "when one that waits for another is interrupted, then so is the other",
+    Effect.gen(function* () {
+      const key = newKey("household")
+      const id = yield* Household.execute({ key }, { discard: true })
+      const asking = yield* Ask.executionId({ key: `${key}-ask` })
+      yield* eventually(Ask.poll(asking), isSuspended)
+      yield* eventually(Household.poll(id), isSuspended)
+      yield* Household.interrupt(id)
+      const exit = yield* Effect.exit(Household.execute({ key }))
+      assert.isTrue(Exit.isFailure(exit) && Cause.hasInterrupts(exit.cause))
+      const other = yield* Effect.exit(Ask.execute({ key: `${key}-ask` }))
+      assert.isTrue(Exit.isFailure(other) && Cause.hasInterrupts(other.cause))
+      assert.strictEqual((yield* Trace).of(`${key}-ask`).at(-1), "apologize")
+    })
+  )
+  test(
+    "when it lets another one begin, then it goes on without its end",
+    Effect.gen(function* () {
+      const key = newKey("delegate")
+      const asking = yield* Delegate.execute({ key })
+      assert.strictEqual(asking, yield* Ask.executionId({ key: `${key}-ask` }))
+      yield* eventually(Ask.poll(asking), isSuspended)
+      const token = DurableDeferred.tokenFromExecutionId(Word, { workflow: Ask, executionId: asking })
+      yield* DurableDeferred.succeed(Word, { token, value: 3n })
+      assert.strictEqual(yield* Ask.execute({ key: `${key}-ask` }), 3n)
+    })
+  )
+  test(
+    "when it is over, then nothing wakes, ends or changes it any more",
+    Effect.gen(function* () {
+      const key = newKey("brew")
+      const id = yield* Brew.execute({ key, spoons: 2n }, { discard: true })
+      yield* eventually(Brew.poll(id), Option.isSome)
+      yield* Brew.interrupt(id)
+      yield* Brew.resume(id)
+      assert.strictEqual(yield* Brew.execute({ key, spoons: 2n }), 3n)
+      assert.deepStrictEqual((yield* Trace).of(key), ["boil", "warm"])
     })
   )
 }
