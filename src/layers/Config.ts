@@ -141,6 +141,12 @@ export const limitsOf = (values: Values): ShopLimits => ({
     acknowledgeWithin: values.NOTICE_ACKNOWLEDGE_WITHIN,
     noticeSweepInterval: values.NOTICE_SWEEP_INTERVAL
   },
+  retention: {
+    keysKeptFor: values.RETENTION_KEYS,
+    executionsKeptFor: values.RETENTION_WORKFLOWS,
+    interval: values.RETENTION_INTERVAL,
+    page: values.RETENTION_PAGE
+  },
   cart: { idleFor: values.CART_IDLE_EXPIRY, lockCheckAfter: values.CART_LOCK_CHECK },
   session: { idleFor: values.CHECKOUT_IDLE_EXPIRY, watchAfter: values.CHECKOUT_WATCH_AFTER },
   reservation: { reserveFor: values.RESERVATION_TTL, captureWithin: values.RESERVATION_CAPTURE_TTL },

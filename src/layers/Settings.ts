@@ -508,6 +508,28 @@ const runtime = {
   NOTICE_SWEEP_INTERVAL: duration("5 seconds", { about: "How often notices which a crash left behind are looked for." })
 }
 
+const retention = {
+  RETENTION_KEYS: duration(
+    "30 days",
+    {
+      about: "How long carts and checkouts that are over remember what they were told: keys, answers and history.",
+      source: "N-022"
+    },
+    { from: "1 day" }
+  ),
+  RETENTION_WORKFLOWS: duration(
+    "30 days",
+    { about: "How long executions of workflows are kept after their end, with their steps and log.", source: "N-022" },
+    { from: "1 day" }
+  ),
+  RETENTION_INTERVAL: duration("1 hour", { about: "How often one of the nodes looks for what is past its time." }),
+  RETENTION_PAGE: whole(
+    500,
+    { about: "Actors or executions looked at by one statement; it rests in between." },
+    { minimum: 1, maximum: 10_000 }
+  )
+}
+
 const telemetry = {
   LOG_LEVEL: oneOf(
     ["trace", "debug", "info", "warn", "error", "fatal", "none"],
@@ -554,6 +576,7 @@ export const settings = {
   ...compensations,
   ...alerts,
   ...runtime,
+  ...retention,
   ...telemetry
 }
 
@@ -584,5 +607,6 @@ export const chapters: ReadonlyArray<{
   { title: "Failed compensations", settings: compensations },
   { title: "Alerts", settings: alerts },
   { title: "Runtime", settings: runtime },
+  { title: "Retention", settings: retention },
   { title: "Logs, metrics and traces", settings: telemetry }
 ]

@@ -20,6 +20,7 @@ import * as ReservationActor from "../entities/reservation/ReservationActor.ts"
 import type { ReservationLimits } from "../entities/reservation/ReservationDecider.ts"
 import { stockCounters } from "../entities/reservation/StockCounters.ts"
 import type { PaymentGateway } from "../gateways/PaymentGateway.ts"
+import * as Retention from "../jobs/Retention.ts"
 import { Actors, layer as actorsLayer } from "../runtime/Actors.ts"
 import { type Journal, layer as journalLayer } from "../runtime/Journal.ts"
 import { layer as noticesLayer, type Notices } from "../runtime/Notices.ts"
@@ -57,6 +58,13 @@ export interface ShopLimits {
     readonly acknowledgeWithin: Duration.Duration
     readonly noticeSweepInterval: Duration.Duration
   }
+  readonly retention: {
+    /** From the end of an actor's process on. */
+    readonly keysKeptFor: Duration.Duration
+    readonly executionsKeptFor: Duration.Duration
+    readonly interval: Duration.Duration
+    readonly page: number
+  }
   readonly cart: CartActor.CartLimits
   readonly session: CheckoutSessionActor.CheckoutSessionLimits
   readonly reservation: ReservationLimits
@@ -85,6 +93,12 @@ export const defaultLimits: ShopLimits = {
     noticeBackoffMax: Duration.minutes(5),
     acknowledgeWithin: Duration.millis(250),
     noticeSweepInterval: Duration.seconds(5)
+  },
+  retention: {
+    keysKeptFor: Duration.days(30),
+    executionsKeptFor: Duration.days(30),
+    interval: Duration.hours(1),
+    page: 500
   },
   cart: { idleFor: Duration.days(30), lockCheckAfter: Duration.minutes(2) },
   session: { idleFor: Duration.hours(24), watchAfter: Duration.seconds(40) },
@@ -198,12 +212,30 @@ export const layer = (
       placed.serve(RateLimiter, RateLimiterActor.handlers())
     })
   )
+  const retention = Layer.unwrap(
+    Effect.map(CheckoutActors, (actors) =>
+      Retention.layer({ ...limits.retention, actors: rememberedOf(actors, limits.retention) })
+    )
+  )
   const processes = Layer.mergeAll(
     CheckoutFlow.layer,
     CaptureFlow.layer,
     CompensationFlow.layer,
     RefundFlow.layer,
-    hosted
+    hosted,
+    retention
   ).pipe(Layer.provide([CheckoutContext.layer(limits.checkout), CheckoutTerms.layer]), Layer.provide(definitions))
   return processes.pipe(Layer.provideMerge(runtimeLayer))
 }
+
+/**
+ * What may be forgotten of whom. The histories of orders, and of the payment and the reservation which belong to one, are its record and
+ * stay with it; those of a checkout that came to no order go with the checkout.
+ */
+export const rememberedOf = (
+  { cart, order, payment, reservation, session }: CheckoutActors["Service"],
+  { keysKeptFor }: Pick<ShopLimits["retention"], "keysKeptFor">
+): ReadonlyArray<Retention.Kept> => [
+  { definition: cart, keptFor: keysKeptFor },
+  { definition: session, along: [reservation, payment], unless: order, keptFor: keysKeptFor }
+]

@@ -1,6 +1,6 @@
 /**
  * What each execution of a workflow has done, for people; lists of executions that need no scan; and where retention finds what is old.
- * Nodes of the version before do not write the log, and find their indexes under other names.
+ * Nodes of the version before write no log and do not say what is over: what they have ended meanwhile is kept.
  */
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
@@ -31,6 +31,7 @@ export default Effect.gen(function* () {
   yield* sql`drop index runtime.workflows_status`
   yield* sql`drop index runtime.workflows_business_key`
   yield* sql`create index workflow_steps_at on runtime.workflow_steps using brin (at)`
-  // One entry an actor, and one for each command which an ended actor has met in vain: where retention begins to look.
-  yield* sql`create index history_began on runtime.history (actor_type, at, actor_id) where seq = 1 or events = '[]'::jsonb`
+  // Commands after which, or in vain since, an actor was over: retention finds what may go without a look at what may not.
+  yield* sql`alter table runtime.history add column over boolean`
+  yield* sql`create index history_over on runtime.history (actor_type, at, actor_id) where over`
 })

@@ -48,6 +48,11 @@ export interface ActorDefinition<State, Command extends Tagged, Event extends Ta
   readonly table: StateTable<State>
   /** The whole set of pending wake-ups of a state, by name. */
   readonly timers?: (state: State) => Readonly<Record<string, Timer>>
+  /**
+   * Nothing more happens to an actor in such a state, whatever it is told: no command leads to an event, no timer is set. Its history, and
+   * with it its memory of keys, is forgotten once it is old enough; without this it is remembered for good.
+   */
+  readonly over?: (state: State) => boolean
   readonly notices?: (event: Event, state: State, id: string) => ReadonlyArray<Notice>
   /** Rows to add with an event; `state` is the one after it. */
   readonly rows?: (

@@ -422,6 +422,7 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
             events,
             refusal,
             cause: unit.options.cause,
+            over: definition.over?.(state) === true ? true : undefined,
             at: at(now)
           }
         ])
@@ -790,9 +791,12 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
       return cell
     }) as never
 
-  /** The state right after an earlier command: folded from the history, since replies are not stored twice. */
-  const stateAt = Effect.fnUntraced(function* (cell: Cell, seq: number) {
-    if (seq === cell.version) return cell.state
+  /** The answer to an earlier command: folded from the history, since replies are not stored twice. */
+  const answerAt = Effect.fnUntraced(function* (
+    cell: Cell,
+    seq: number
+  ): Effect.fn.Return<Answer<unknown>, Unavailable> {
+    if (seq === cell.version) return { state: cell.state, version: seq }
     const definition: AnyDefinition = cell.definition
     const { decodeEvents } = codecsOf(definition)
     let state: unknown = definition.initial
@@ -801,12 +805,12 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
       const page = yield* store
         .history(definition.type, cell.id, after, Math.min(200, seq - after))
         .pipe(Effect.mapError(() => new Unavailable({ retryAfterMs: 1000 })))
-      // The start of a long history may have been purged: what the actor is now is then the nearest answer there is.
-      if (page.length === 0 || page[0]!.seq !== after + 1) return cell.state
+      // An old history may have been purged: what the actor is now, and said to be that, is then the nearest answer there is.
+      if (page.length === 0 || page[0]!.seq !== after + 1) return { state: cell.state, version: cell.version }
       for (const { events } of page) state = decodeEvents(events).reduce(definition.evolve, state)
       after = page.at(-1)!.seq
     }
-    return state
+    return { state, version: seq }
   })
 
   const command = Effect.fnUntraced(function* ({
@@ -823,7 +827,7 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
     if (known !== undefined) {
       if (known.fingerprint !== fingerprintOf(given)) return yield* new IdempotencyConflict({ key })
       if (known.refusal !== undefined) return yield* Effect.fail(codecsOf(cell.definition).decodeRefusal(known.refusal))
-      return { state: yield* stateAt(cell, known.seq), version: known.seq }
+      return yield* answerAt(cell, known.seq)
     }
     const { before, result, version } = yield* unit({
       cells: [cell],
@@ -837,7 +841,7 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
     })
     const state = yield* Effect.fromResult(result)
     // The same key came twice at once, and others may have come between them.
-    return { state: before === undefined ? state : yield* stateAt(cell, before), version }
+    return before === undefined ? { state, version } : yield* answerAt(cell, before)
   }) as Journal["Service"]["command"]
 
   return Journal.of({

@@ -171,6 +171,7 @@ const historyColumns: Columns = {
   events: "jsonb",
   refusal: "jsonb",
   cause: "text",
+  over: "boolean",
   at: "timestamptz"
 }
 

@@ -1,6 +1,7 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { SqlClient } from "effect/sql/SqlClient"
 import { connect, isRefusal, type Shop as ShopClient } from "../../src/client/OrdersClient.ts"
 import { migrate } from "../../src/migrations/Migrations.ts"
 import * as Sandbox from "../../src/sandbox/Sandbox.ts"
@@ -102,6 +103,16 @@ describe("given two nodes on one database", () => {
         assert.strictEqual(entry!.captured.times, 1)
         const { orders } = yield* Effect.promise(() => elsewhere.orders.list())
         assert.strictEqual(orders.length, 1)
+        // All of it was served without a mailbox in the database.
+        const tables = yield* Effect.gen(function* () {
+          const sql = yield* SqlClient
+          return yield* sql<{
+            name: string
+          }>`select tablename as name from pg_tables where tablename like 'cluster%' order by 1`
+        }).pipe(Effect.provide(pool))
+        assert.notInclude(JSON.stringify(tables), "cluster_messages")
+        assert.notInclude(JSON.stringify(tables), "cluster_replies")
+        assert.include(JSON.stringify(tables), "cluster_runners")
       }).pipe(Effect.scoped),
     120_000
   )

@@ -103,6 +103,13 @@ export const laws = <State extends Tagged, Command extends Tagged, Event extends
       }
     })
 
+    it.prop("what is over is in a final status, and no command leads to an event", [history], ([past]) => {
+      for (const { before, events, state } of play(machine, past)) {
+        if (definition.over?.(state) === true) assert.include(final, statusOf(state))
+        if (definition.over?.(before) === true) assert.deepStrictEqual(events, [])
+      }
+    })
+
     it.prop("no wake-up is pending in a final status, and none outlives its reason", [history], ([past]) => {
       for (const { state } of play(machine, past)) {
         const timers = definition.timers?.(state) ?? {}

@@ -25,6 +25,7 @@ export const make = (limits: CartLimits): ActorDefinition<CartState, Command, Ev
   event: Event,
   refusal: CartRefusal,
   table: cartTable,
+  over: ({ _tag }) => _tag === "Completed" || _tag === "Merged" || _tag === "Expired",
   timers: (state) => {
     switch (state._tag) {
       case "Active":

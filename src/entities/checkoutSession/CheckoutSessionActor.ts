@@ -3,7 +3,13 @@ import type { CheckoutId } from "../../domain/Ids.ts"
 import type { ActorDefinition, Notice } from "../../runtime/Actor.ts"
 import type { ActorOptions } from "../../runtime/Actors.ts"
 import { Cart } from "../cart/Cart.ts"
-import { CheckoutRefusal, CheckoutSession, type CheckoutState, type PresentCheckout } from "./CheckoutSession.ts"
+import {
+  CheckoutRefusal,
+  CheckoutSession,
+  type CheckoutState,
+  checkoutTransitions,
+  type PresentCheckout
+} from "./CheckoutSession.ts"
 import { type Command, decide, Event, evolve, mayBegin, view } from "./CheckoutSessionDecider.ts"
 import { checkoutSessionTable } from "./CheckoutSessionTable.ts"
 
@@ -27,6 +33,7 @@ export const make = (limits: CheckoutSessionLimits): CheckoutSessionDefinition =
   event: Event,
   refusal: CheckoutRefusal,
   table: checkoutSessionTable,
+  over: (state) => state._tag === "Present" && checkoutTransitions[state.status].length === 0,
   timers: (state) => {
     if (state._tag === "Absent") return {}
     if (state.confirmingSince !== undefined) {
