@@ -3,7 +3,7 @@
  * process. Says what each answer and each way of failing means for the one who asked. No id, secret or token of a payment gets into a
  * log or an error from here. REQ-SEC-02.
  */
-import { DateTime, Duration, Effect, Redacted } from "effect"
+import { DateTime, Duration, Effect, Redacted, Schedule } from "effect"
 import type { Scope } from "effect"
 import type Stripe from "stripe"
 import type { Money } from "../domain/Money.ts"
@@ -151,6 +151,13 @@ export const make = Effect.fnUntraced(function* (options: {
         () => lookUp(id)
       )
 
+  /** An earlier send with this key, of ours or of a node that is dead by now, is about to have its outcome: the repeat gets the same. */
+  const onceFree = <A>(write: Effect.Effect<A, Failure>): Effect.Effect<A, Failure> =>
+    Effect.retry(write, {
+      while: (failure) => failure._tag === "KeyInUse",
+      schedule: Schedule.exponential("50 millis", 1.5).pipe(Schedule.upTo({ duration: "5 seconds" }))
+    })
+
   return PaymentGateway.of({
     createIntent: ({ key, amount, checkoutId, customerId, paymentMethod }) =>
       guard
@@ -169,10 +176,11 @@ export const make = Effect.fnUntraced(function* (options: {
             key
           )
         )
-        .pipe(Effect.map(toIntent), explained("createIntent")),
+        .pipe(onceFree, Effect.map(toIntent), explained("createIntent")),
 
     confirmIntent: ({ key, id }) =>
       guard.call("confirm", transport.confirm(Redacted.value(id), { expand: ["latest_charge"] }, key)).pipe(
+        onceFree,
         Effect.map(toIntent),
         orAsItIs(id),
         Effect.filterOrElse((intent) => intent._tag !== "Unconfirmed" && intent._tag !== "Voided", notConfirmed),
@@ -183,6 +191,7 @@ export const make = Effect.fnUntraced(function* (options: {
       guard
         .call("capture", transport.capture(Redacted.value(id), { amount_to_capture: toProviderAmount(amount) }, key))
         .pipe(
+          onceFree,
           Effect.map(toIntent),
           orAsItIs(id),
           Effect.filterOrElse((intent) => intent._tag === "Captured" && intent.amount === amount.amount, inOtherState),
@@ -191,6 +200,7 @@ export const make = Effect.fnUntraced(function* (options: {
 
     void: ({ key, id }) =>
       guard.probe("cancel", transport.cancel(Redacted.value(id), {}, key)).pipe(
+        onceFree,
         Effect.map(toIntent),
         orAsItIs(id),
         Effect.filterOrElse((intent) => intent._tag === "Voided", inOtherState),
@@ -211,7 +221,7 @@ export const make = Effect.fnUntraced(function* (options: {
             key
           )
         )
-        .pipe(Effect.map(toRefund), explained("refund"), Effect.catchTag("Declined", notDeclinable)),
+        .pipe(onceFree, Effect.map(toRefund), explained("refund"), Effect.catchTag("Declined", notDeclinable)),
 
     refunds: (id) => listRefunds(id).pipe(explained("refunds"), Effect.catchTag("Declined", notDeclinable)),
 

@@ -14,6 +14,7 @@ import { RpcSerialization, RpcServer } from "effect/rpc"
 import { SocketServer, type SocketServerError } from "effect/socket/SocketServer"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
+import * as DeathWatch from "./DeathWatch.ts"
 import { detailsOf } from "./ErrorDetails.ts"
 import * as RunnerWire from "./RunnerWire.ts"
 import type { Values } from "./Settings.ts"
@@ -32,6 +33,7 @@ export type ClusterSettings = Pick<
   | "RUNNER_HOST"
   | "RUNNER_PORT"
   | "SHARD_ASSIGNMENT_REFRESH"
+  | "SHARD_HANDOVER_WITHIN"
   | "SHARD_LOCK_EXPIRATION"
   | "SHARD_LOCK_REFRESH"
 >
@@ -71,11 +73,21 @@ export const layer = (
     shardLockRefreshInterval: settings.SHARD_LOCK_REFRESH,
     refreshAssignmentsInterval: settings.SHARD_ASSIGNMENT_REFRESH,
     runnerHealthCheckInterval: settings.RUNNER_HEALTH_CHECK_INTERVAL,
+    // Until then nobody has the shard: its orders wait.
+    entityTerminationTimeout: settings.SHARD_HANDOVER_WITHIN,
     // What is sent within a node is never changed by its receiver.
     simulateRemoteSerialization: false
   })
   const storage = SqlRunnerStorage.layerStorage({})
-  return RunnerServer.layerWithClients.pipe(
+  const deathWatch = Layer.effectDiscard(
+    DeathWatch.make({
+      membership,
+      self: advertised,
+      interval: settings.RUNNER_HEALTH_CHECK_INTERVAL,
+      expiration: settings.SHARD_LOCK_EXPIRATION
+    })
+  )
+  return Layer.merge(RunnerServer.layerWithClients, deathWatch).pipe(
     Layer.provide(RunnerHealth.layerPing.pipe(Layer.provide(Runners.layerRpc))),
     Layer.provide(server),
     Layer.provide(Layer.effectDiscard(meet(membership, advertised))),

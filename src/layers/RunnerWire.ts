@@ -100,6 +100,20 @@ export const connect = (membership: Membership, address: RunnerAddress) =>
     { interruptible: true }
   )
 
+/** Waits until a connection has ended, whoever ended it; nothing that comes over it is looked at. */
+export const ended = (socket: TLSSocket): Effect.Effect<void> =>
+  Effect.callback((resume) => {
+    if (socket.destroyed) return resume(Effect.void)
+    const end = () => resume(Effect.void)
+    socket.once("close", end)
+    socket.resume()
+    return Effect.sync(() => socket.off("close", end))
+  })
+
+/** Whether the machine answers, and says that no process listens there. */
+export const isRefused = (error: SocketError): boolean =>
+  detailsOf("cause" in error.reason ? error.reason.cause : undefined).code === "ECONNREFUSED"
+
 /** Whether a connection failed because the two do not share a secret, and not because nobody answers. */
 export const isStranger = (error: SocketError): boolean => {
   const { code } = detailsOf("cause" in error.reason ? error.reason.cause : undefined)

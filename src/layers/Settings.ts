@@ -280,7 +280,11 @@ const cluster = {
     { from: "1 second", to: "2 minutes" }
   ),
   SHARD_LOCK_REFRESH: duration("1 second", { about: "How often a node says that it lives." }),
-  SHARD_ASSIGNMENT_REFRESH: duration("500 millis", { about: "How often a node looks who else is there." }),
+  SHARD_ASSIGNMENT_REFRESH: duration("250 millis", { about: "How often a node looks who else is there." }),
+  SHARD_HANDOVER_WITHIN: duration("500 millis", {
+    about:
+      "How long calls under way may take when their shard moves to another node; then they are cut off, and asked again there."
+  }),
   RUNNER_HEALTH_CHECK_INTERVAL: duration("1 second", {
     about: "How often nodes call each other to see whether they answer."
   })
@@ -471,7 +475,7 @@ const runtime = {
     { about: "Actors a node keeps in memory; the ones unused for longest are read again when needed." },
     { minimum: 100, maximum: 10_000_000 }
   ),
-  BUCKET_POLL_INTERVAL: duration("200 millis", { about: "How often a node looks which actors it has been given." }),
+  BUCKET_POLL_INTERVAL: duration("100 millis", { about: "How often a node looks which actors it has been given." }),
   JOURNAL_BATCH_MAX: whole(
     256,
     { about: "Steps which share one transaction, at the most." },

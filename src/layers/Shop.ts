@@ -78,7 +78,7 @@ export interface ShopLimits {
 export const defaultLimits: ShopLimits = {
   runtime: {
     buckets: 128,
-    bucketPollInterval: Duration.millis(200),
+    bucketPollInterval: Duration.millis(100),
     callTimeout: Duration.seconds(10),
     batchMax: 256,
     queueMax: 10_000,

@@ -693,6 +693,8 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
     Effect.sync(() => {
       closed = true
       refuse([...open])
+      // Nothing will change here any more: whoever waits has to ask the next owner.
+      for (const address of Array.from(watchers.keys())) wakeWatchers(address, Number.POSITIVE_INFINITY)
     })
   )
   yield* Queue.takeBetween(queue, 1, options.batchMax).pipe(

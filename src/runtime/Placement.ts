@@ -6,7 +6,7 @@
  * checkout; see docs/decisions/0002-one-host-per-bucket.md.
  */
 import { type Cause, Context, Duration, Effect, Exit, Layer, Predicate, Schema } from "effect"
-import { Entity, Sharding } from "effect/cluster"
+import { ClusterSchema, Entity, Sharding } from "effect/cluster"
 import * as EntityId from "effect/cluster/EntityId"
 import { Rpc } from "effect/rpc"
 import { placementMark } from "../domain/Placed.ts"
@@ -81,6 +81,8 @@ const Host = Entity.make("Host", [
   Rpc.make("AwaitChange", {
     payload: { type: Schema.String, id: Schema.String, version: Schema.Int, atMostMs: Schema.Int }
   })
+    // It may wait for long, and the bucket's next owner must not.
+    .annotate(ClusterSchema.InterruptOnTermination, true)
 ])
 
 export interface PlacementOptions {

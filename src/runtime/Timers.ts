@@ -74,6 +74,11 @@ interface Entry {
   fiber: Fiber.Fiber<void> | undefined
 }
 
+interface Takeover {
+  readonly buckets: ReadonlySet<number>
+  readonly known: Set<string>
+}
+
 interface Failed {
   readonly dueAt: number
   readonly bucket: number
@@ -265,8 +270,26 @@ export const make = Effect.fnUntraced(function* (options: TimersOptions) {
     yield* readable
   })
 
-  /** Wakes what was under way elsewhere, a page at a time, until all have been woken or somebody else has the buckets. */
-  const wakeUrgent = Effect.fnUntraced(function* (buckets: ReadonlyArray<number>) {
+  /** Buckets which this node has got lately, and their urgent timers which it has woken or set itself since. */
+  const takeovers = new Set<Takeover>()
+
+  /**
+   * Wakes what was under way elsewhere, a page at a time, until all have been woken or somebody else has the buckets. The last flush of
+   * the owner before may still have been on its way then, so it is looked twice more.
+   */
+  const takeOver = (buckets: ReadonlyArray<number>) => {
+    const takeover: Takeover = { buckets: new Set(buckets), known: new Set() }
+    takeovers.add(takeover)
+    return wakeUrgent(buckets, takeover.known).pipe(
+      Effect.andThen(Effect.sleep("1 second")),
+      Effect.andThen(wakeUrgent(buckets, takeover.known)),
+      Effect.andThen(Effect.sleep("4 seconds")),
+      Effect.andThen(wakeUrgent(buckets, takeover.known)),
+      Effect.ensuring(Effect.sync(() => takeovers.delete(takeover)))
+    )
+  }
+
+  const wakeUrgent = Effect.fnUntraced(function* (buckets: ReadonlyArray<number>, known: Set<string>) {
     const before = DateTime.makeUnsafe("9999-01-01T00:00:00Z")
     let after: TimerRow | undefined
     while (true) {
@@ -285,7 +308,12 @@ export const make = Effect.fnUntraced(function* (options: TimersOptions) {
         continue
       }
       yield* readable
-      for (const timer of found.current) schedule(timer, true)
+      for (const timer of found.current) {
+        const address = addressOf(timer)
+        if (known.has(address)) continue
+        known.add(address)
+        schedule(timer, true)
+      }
       if (found.page.length < options.page) return
       after = found.page.at(-1)
     }
@@ -293,7 +321,7 @@ export const make = Effect.fnUntraced(function* (options: TimersOptions) {
 
   placement.onAcquired((buckets) =>
     // What was read of them while another node had them may be old.
-    journal.release(new Set(buckets)).pipe(Effect.andThen(Effect.forkIn(wakeUrgent(buckets), scope)), Effect.asVoid)
+    journal.release(new Set(buckets)).pipe(Effect.andThen(Effect.forkIn(takeOver(buckets), scope)), Effect.asVoid)
   )
   placement.onLost((buckets) =>
     Effect.sync(() => {
@@ -316,6 +344,7 @@ export const make = Effect.fnUntraced(function* (options: TimersOptions) {
       const timer = timerOf(row)
       const address = addressOf(timer)
       for (const changed of reads) changed.add(address)
+      for (const { buckets, known } of takeovers) if (buckets.has(timer.bucket)) known.add(address)
       const near = timer.dueAt.epochMilliseconds <= horizon()
       if (near && placement.isLocal(timer.bucket) && (room() || scheduled.has(address))) schedule(timer, false)
       else forget(address)

@@ -1,35 +1,11 @@
-import * as PgClient from "@effect/sql-pg/PgClient"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
-import { connect, isRefusal, type Shop as ShopClient } from "../../src/client/OrdersClient.ts"
-import { migrate } from "../../src/migrations/Migrations.ts"
-import * as Sandbox from "../../src/sandbox/Sandbox.ts"
+import { connect, isRefusal } from "../../src/client/OrdersClient.ts"
 import { eventually } from "../fixtures/Eventually.ts"
 import * as Nodes from "../fixtures/Nodes.ts"
-import { freshDatabase } from "../fixtures/Postgres.ts"
 import * as Shop from "../fixtures/Shop.ts"
-
-/** A guest with a checkout that is ready to be confirmed. */
-const prepare = async (urls: ReadonlyArray<string>, sku: string) => {
-  const shop = connect({ urls, deadline: "60 seconds" })
-  const cart = shop.cart()
-  await cart.add({ sku, quantity: 1, currency: "EUR" })
-  const checkout = await shop.checkout.start({ cartId: cart.id, currency: "EUR" })
-  await checkout.setAddress(Shop.address)
-  await checkout.setPaymentMethod("pm_card_visa")
-  return { shop, checkout }
-}
-
-const released = (shops: ReadonlyArray<{ readonly shop: ShopClient }>) =>
-  Effect.promise(() => Promise.all(shops.map(({ shop }) => shop.close())))
-
-const surroundings = Effect.gen(function* () {
-  const databaseUrl = yield* freshDatabase
-  const sandbox = yield* Sandbox.start({ port: 0 })
-  yield* migrate.pipe(Effect.provide(PgClient.layer({ url: databaseUrl })))
-  return { databaseUrl, sandbox, pool: PgClient.layer({ url: databaseUrl }) }
-})
+import { prepare, prepareMany, released, surroundings } from "../fixtures/Storefront.ts"
 
 describe("given two nodes on one database", () => {
   it.live(
@@ -41,14 +17,7 @@ describe("given two nodes on one database", () => {
         const one = yield* Nodes.start({ databaseUrl, sandboxPort: sandbox.port })
         const other = yield* Nodes.start({ databaseUrl, sandboxPort: sandbox.port })
         // Half of the clients know the survivor as their first node.
-        const buyers = yield* Effect.promise(() =>
-          Promise.all(
-            Array.from({ length: 60 }, (_, index) =>
-              prepare(index % 2 === 0 ? [one.url, other.url] : [other.url, one.url], "tea")
-            )
-          )
-        )
-        yield* Effect.addFinalizer(() => released(buyers))
+        const buyers = yield* prepareMany(60, [one.url, other.url], "tea")
         // Authorizations take a while, so that the kill meets them in the middle.
         sandbox.provider.faults.inject({ operation: "confirm", times: 60, fault: { _tag: "Delay", ms: 400 } })
         const confirming = Promise.allSettled(

@@ -41,6 +41,7 @@ const settingsFor = (url: Redacted.Redacted<string>, port: number): Cluster.Clus
   RUNNER_BIND_PORT: undefined,
   RUNNER_HEALTH_CHECK_INTERVAL: Duration.seconds(1),
   SHARD_ASSIGNMENT_REFRESH: Duration.millis(200),
+  SHARD_HANDOVER_WITHIN: Duration.millis(500),
   SHARD_LOCK_EXPIRATION: Duration.seconds(3),
   SHARD_LOCK_REFRESH: Duration.millis(500)
 })

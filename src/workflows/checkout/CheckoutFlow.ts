@@ -211,6 +211,11 @@ export const make = Effect.gen(function* () {
         })
         .pipe(Effect.ignore)
     }
+    // From here on a new owner has to find it at once, and looks for it when it gets the bucket.
+    if (!placement.isLocal(group.session.bucket)) {
+      yield* unlock(session.cartId, id, attempt.number)
+      return yield* busy
+    }
     const outcome = yield* steps.reserve(group, attempt, session, { lines, totals, cartRevision: cart.revision })
     if (outcome !== undefined) yield* releasePromotion(group, attempt)
   })
@@ -610,6 +615,7 @@ export const make = Effect.gen(function* () {
         const paymentVersion = group.payment.version
         const told = yield* standing(group, after)
         if (told !== undefined) return told
+        if (!placement.isLocal(group.session.bucket)) return yield* busy
         yield* Effect.raceFirst(
           journal.changed(CheckoutSession.type, group.id, sessionVersion),
           journal.changed(Payment.type, group.id, paymentVersion)
