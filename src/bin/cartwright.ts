@@ -43,6 +43,11 @@ const commands = await lazily(
       name: "bench",
       about: "Measure what a confirmed checkout costs, beside a hand-written floor",
       load: () => import("../commands/bench.ts").then(({ bench }) => bench)
+    },
+    {
+      name: "chaos",
+      about: "Break everything on purpose, and check that nothing was lost",
+      load: () => import("../commands/chaos.ts").then(({ chaos }) => chaos)
     }
   ],
   process.argv.slice(2)

@@ -51,19 +51,22 @@ export const tableOf = ({ seconds, seed, visits }: Run, checks: ReadonlyArray<Ch
     "",
     ...rows.map(([name, figure, about]) => `  ${name.padEnd(12)}${figure.padStart(width)}   ${about}`.trimEnd()),
     "",
-    ...checks.map(({ finding, name }) => `  ${name.padEnd(9)}${verdict(finding)}`),
+    ...checks.map((checked) => verdictOf(checked, 9)),
     "",
     `  The same again: --seed ${seed}`,
     ""
   ].join("\n")
 }
 
-const verdict = (finding: Finding | string): string => {
-  if (typeof finding === "string") return `not looked at: ${finding}`
+/** A line that says whether it is right, and one for each of the first problems. Names have room for `width`. */
+export const verdictOf = ({ finding, name }: Checked, width: number): string => {
+  const title = `  ${name.padEnd(width)}`
+  if (typeof finding === "string") return `${title}not looked at: ${finding}`
   const { problems, summary } = finding
-  if (problems.length === 0) return `right. ${summary}`
-  const shown = problems.slice(0, 20).map((problem) => `\n           ${problem}`)
-  return `WRONG. ${summary}${shown.join("")}${problems.length > 20 ? `\n           and ${problems.length - 20} more` : ""}`
+  if (problems.length === 0) return `${title}right. ${summary}`
+  const line = (problem: string) => `\n  ${"".padEnd(width)}${problem}`
+  const more = problems.length > 20 ? line(`and ${problems.length - 20} more`) : ""
+  return `${title}WRONG. ${summary}${problems.slice(0, 20).map(line).join("")}${more}`
 }
 
 const reasons = (visits: ReadonlyArray<Visit>): ReadonlyArray<string> =>

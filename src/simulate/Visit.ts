@@ -35,6 +35,8 @@ export interface Surroundings {
   readonly tokenOf: (customer: string) => Effect.Effect<string | undefined>
   /** Answers the provider's question for a second factor, as the customer's browser would; gives whether it was heard. */
   readonly prove: (clientSecret: string, passes: boolean) => Effect.Effect<boolean>
+  /** Put around the calls of each window, to listen in. */
+  readonly around?: (calls: StorefrontCalls) => StorefrontCalls
 }
 
 export const checkoutIdOf = ({ run }: Pick<Surroundings, "run">, { index }: Buyer): string => `${run}-checkout-${index}`
@@ -94,15 +96,16 @@ export const askAgain = Effect.fnUntraced(function* (surroundings: Surroundings,
 }, Effect.scoped)
 
 /** A browser window: a connection of its own, and of several nodes each begins with another. */
-const openWindow = Effect.fnUntraced(function* (
-  { tokenOf, urls, run }: Surroundings,
-  { index }: Buyer,
+export const openWindow = Effect.fnUntraced(function* (
+  { around, tokenOf, urls, run }: Surroundings,
+  { index }: Pick<Buyer, "index">,
   nth: number
 ): Effect.fn.Return<StorefrontCalls, never, Scope.Scope> {
   const from = (index + nth) % urls.length
   const token = yield* tokenOf(`${run}-customer-${index}`)
   const nodes = [...urls.slice(from), ...urls.slice(0, from)]
-  return Context.get(yield* Layer.build(StorefrontClient.layer({ urls: nodes, token })), StorefrontClient)
+  const calls = Context.get(yield* Layer.build(StorefrontClient.layer({ urls: nodes, token })), StorefrontClient)
+  return around === undefined ? calls : around(calls)
 })
 
 /** Everything up to the button, and the total that stands beside it. */
