@@ -165,6 +165,8 @@ export const limitsOf = (values: Values): ShopLimits => ({
   checkout: {
     paymentTimeout: values.PAYMENT_TIMEOUT,
     syncWait: values.CHECKOUT_SYNC_WAIT,
+    captureMode: values.PAYMENT_CAPTURE_MODE,
+    holdFor: values.PAYMENT_HOLD_EXPIRY,
     captureRetriesMax: values.CAPTURE_MAX_RETRIES,
     captureBackoff: { base: values.CAPTURE_BACKOFF_BASE, cap: values.CAPTURE_BACKOFF_CAP },
     compensationAttempts: values.COMPENSATION_ATTEMPTS,

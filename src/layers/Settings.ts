@@ -410,6 +410,11 @@ const payments = {
     source: "N-012"
   }),
   CAPTURE_BACKOFF_CAP: duration("60 seconds", { about: "It grows up to this.", source: "N-012" }),
+  PAYMENT_CAPTURE_MODE: oneOf(
+    ["immediate", "deferred"],
+    "immediate",
+    "Whether an authorized payment is captured at once, or when the order ships: then the hold alone confirms the order."
+  ),
   CAPTURE_LEAD: duration("24 hours", {
     about: "A deferred capture is made this long before the hold runs out, at the latest.",
     source: "N-067"

@@ -30,6 +30,7 @@ import { Store } from "../runtime/Store.ts"
 import { layer as timersLayer, type Timers } from "../runtime/Timers.ts"
 import { layer as workflowEngineLayer } from "../runtime/WorkflowEngine.ts"
 import * as CaptureFlow from "../workflows/capture/CaptureFlow.ts"
+import * as DeferredCapture from "../workflows/capture/DeferredCapture.ts"
 import { CheckoutActors } from "../workflows/checkout/CheckoutActors.ts"
 import * as CheckoutContext from "../workflows/checkout/CheckoutContext.ts"
 import * as CheckoutFlow from "../workflows/checkout/CheckoutFlow.ts"
@@ -118,6 +119,8 @@ export const defaultLimits: ShopLimits = {
   checkout: {
     paymentTimeout: Duration.seconds(15),
     syncWait: Duration.seconds(25),
+    captureMode: "immediate",
+    holdFor: Duration.days(7),
     captureRetriesMax: 3,
     captureBackoff: { base: Duration.seconds(5), cap: Duration.seconds(60) },
     compensationAttempts: 3,
@@ -221,6 +224,7 @@ export const layer = (
     CheckoutFlow.layer,
     CaptureFlow.layer,
     CompensationFlow.layer,
+    DeferredCapture.layer,
     RefundFlow.layer,
     hosted,
     retention

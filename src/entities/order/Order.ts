@@ -32,6 +32,9 @@ export const orderTransitions: Readonly<Record<OrderStatus, ReadonlyArray<OrderS
   failed: ["pending"]
 }
 
+/** An order paid by card comes to these only once its money is captured: a deferred capture goes before the parcel. REQ-CAP-08, REQ-CAP-09. */
+export const gatedOnCapture: ReadonlyArray<OrderStatus> = ["shipped", "delivered"]
+
 /** Why an order was cancelled or failed. REQUIREMENTS B.2. */
 export const ReasonCode = Schema.Literals([
   "payment_failed",

@@ -19,7 +19,7 @@ export const Command = Schema.TaggedUnion({
   Confirm: { paymentStatus: OrderPaymentStatus },
   Cancel: { reason: ReasonCode, paymentStatus: OrderPaymentStatus, settlementOpen: Schema.Boolean },
   Fail: { reason: ReasonCode, paymentStatus: OrderPaymentStatus, settlementOpen: Schema.Boolean },
-  /** The payment has moved while the order stays where it is. */
+  /** The payment has moved: a delivered order whose money is all given back is refunded, any other stays where it is. REQ-ORD-10. */
   PaymentMoved: { paymentStatus: OrderPaymentStatus },
   /** What was open after a cancellation has been given back. */
   Settle: { paymentStatus: OrderPaymentStatus }
@@ -40,6 +40,7 @@ export const Event = Schema.TaggedUnion({
   Cancelled: ended,
   Failed: ended,
   PaymentMoved: { paymentStatus: OrderPaymentStatus, ...at },
+  Refunded: { paymentStatus: OrderPaymentStatus, ...at },
   Settled: { paymentStatus: OrderPaymentStatus, ...at }
 })
 export type Event = typeof Event.Type
@@ -92,6 +93,9 @@ export const decide =
       }
       case "PaymentMoved":
         if (state._tag === "Absent") return refused(state, "pending")
+        if (command.paymentStatus === "refunded" && canMove(state.status, "refunded")) {
+          return Result.succeed([{ _tag: "Refunded", paymentStatus: command.paymentStatus, at: now }])
+        }
         return Result.succeed(
           state.paymentStatus === command.paymentStatus
             ? []
@@ -134,6 +138,8 @@ export const evolve = (state: OrderState, event: Event): OrderState => {
     }
     case "PaymentMoved":
       return { ...state, paymentStatus }
+    case "Refunded":
+      return { ...state, paymentStatus, status: "refunded" }
     case "Settled":
       return { ...state, paymentStatus, settlementOpen: false }
   }

@@ -15,7 +15,7 @@ export const actionTimer = "action"
 /** The hold cannot be captured any more. REQ-CAP-05. */
 export const holdTimer = "hold"
 /** A hold whose capture was deferred is captured now, or its capture is gone on with. REQ-CAP-08. */
-const captureTimer = "capture"
+export const captureTimer = "capture"
 /** A refund is tried, or looked into. REQ-RFD-03. */
 export const refundTimer = "refund"
 

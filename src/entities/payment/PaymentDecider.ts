@@ -153,7 +153,7 @@ export const decide =
         if (saga === "authorized") return Result.succeed([])
         if (!may(saga, "authorized") || isClosed(state)) return conflict(state, command)
         return Result.succeed([
-          { _tag: "Authorized", at: now, ...(command.holdUntil === undefined ? {} : { holdUntil: command.holdUntil }) }
+          { _tag: "Authorized", at: now, holdUntil: command.holdUntil ?? DateTime.addDuration(now, limits.holdFor) }
         ])
       case "Declined":
         if (status === "failed") return Result.succeed([])
@@ -304,8 +304,8 @@ export const orderPaymentStatus = {
   refunded: "refunded"
 } as const satisfies Readonly<Record<PaymentStatus, string>>
 
-/** The first instant at which the hold is gone; undefined while there is none. */
-export const holdEndOf = ({ authorizedAt, holdUntil }: PresentPayment, { holdFor }: PaymentLimits) =>
+/** The first instant at which the hold is gone; undefined while there is none. A version before stored the provider's date only. */
+export const holdEndOf = ({ authorizedAt, holdUntil }: PresentPayment, { holdFor }: Pick<PaymentLimits, "holdFor">) =>
   holdUntil ?? (authorizedAt === undefined ? undefined : DateTime.addDuration(authorizedAt, holdFor))
 
 export const view = (state: PaymentState): PaymentView | null => {

@@ -1,19 +1,29 @@
 /** Tries the capture again on durable clocks; after the last try, or a refusal for good, the order is compensated. REQ-CAP-01 to 07. */
-import { Effect, Schema } from "effect"
+import { DateTime, Effect, Schema } from "effect"
 import { Activity, DurableClock } from "effect/workflow"
+import type { ReasonCode } from "../../entities/order/Order.ts"
 import * as Conversation from "../../entities/payment/PaymentConversation.ts"
 import { backoff } from "../../entities/payment/Backoff.ts"
+import { holdEndOf } from "../../entities/payment/PaymentDecider.ts"
 import { PaymentGateway } from "../../gateways/PaymentGateway.ts"
 import { CheckoutContext } from "../checkout/CheckoutContext.ts"
 import { attemptOf, untilDurable } from "../checkout/CheckoutSteps.ts"
 import { PaymentCompensation } from "../compensation/Compensation.ts"
 import { CapturePayment } from "./Capture.ts"
+import { expiredCodes } from "./ReasonToGiveUp.ts"
 
-const Try = Schema.Literals(["captured", "stock_gone", "failed", "refused", "superseded"])
+const Try = Schema.Literals(["captured", "stock_gone", "failed", "refused", "expired", "superseded"])
+
+const reasons = {
+  stock_gone: "stock_confirmation_failed",
+  failed: "payment_capture_exhausted",
+  refused: "payment_failed",
+  expired: "authorization_expired"
+} as const satisfies Partial<Record<typeof Try.Type, ReasonCode>>
 
 /** One retry: found done, it gives what came of it. */
 const capture = Effect.fn("CapturePayment.capture")(function* (id: string, number: number, retry: number) {
-  const { exclusively, steps, withGroup } = yield* CheckoutContext
+  const { exclusively, limits, steps, withGroup } = yield* CheckoutContext
   const gateway = yield* PaymentGateway
   return yield* withGroup(id, (group) =>
     exclusively(id)(
@@ -22,21 +32,29 @@ const capture = Effect.fn("CapturePayment.capture")(function* (id: string, numbe
         const before = group.payment.state
         if (session._tag === "Absent" || before._tag === "Absent" || before.attempt !== number) return "superseded"
         const attempt = attemptOf(session)
-        if (before.saga === "captured") {
-          if (session.status === "confirmed") return "captured"
-          return (yield* steps.finish(group, attempt, undefined)) ? "captured" : "stock_gone"
-        }
+        // A deferred capture finds its order confirmed.
+        const taken = (amount: bigint | undefined) =>
+          session.status !== "confirmed"
+            ? Effect.map(steps.finish(group, attempt, amount), (bound) => (bound ? "captured" : "stock_gone"))
+            : amount === undefined
+              ? Effect.succeed("captured" as const)
+              : Effect.as(steps.captured(group, attempt, amount), "captured" as const)
+        if (before.saga === "captured") return yield* taken(undefined)
         if (before.saga !== "capture_failed" && before.saga !== "capture_pending") return "superseded"
         if (before.captureRetryCount >= retry) return "failed"
-        if (before.saga === "capture_failed") yield* steps.captureAgain(group, attempt, retry)
+        if (before.saga === "capture_failed") {
+          const holdEnd = holdEndOf(before, limits)
+          // The compensation asks the provider once more before it gives anything back. REQ-CAP-05.
+          if (holdEnd !== undefined && DateTime.isGreaterThanOrEqualTo(yield* DateTime.now, holdEnd)) return "expired"
+          yield* steps.captureAgain(group, attempt, retry)
+        }
         const payment = group.payment.state
         if (payment._tag === "Absent") return "superseded"
         const answer = yield* Conversation.capture(gateway, id, payment, true)
-        if (answer._tag === "Captured") {
-          return (yield* steps.finish(group, attempt, answer.amount)) ? "captured" : "stock_gone"
-        }
-        yield* steps.captureFailed(group, attempt, retry, answer, () => {})
-        return answer.definite ? "refused" : "failed"
+        if (answer._tag === "Captured") return yield* taken(answer.amount)
+        yield* steps.captureFailed(group, attempt, retry, answer)
+        if (!answer.definite) return "failed"
+        return expiredCodes.has(answer.code) ? "expired" : "refused"
       })
     )
   )
@@ -59,11 +77,7 @@ export const layer = CapturePayment.toLayer(
       })
     }
     if (last === "captured" || last === "superseded") return last
-    yield* PaymentCompensation.execute({
-      orderId,
-      attempt,
-      reason: last === "stock_gone" ? "stock_confirmation_failed" : "payment_capture_exhausted"
-    })
+    yield* PaymentCompensation.execute({ orderId, attempt, reason: reasons[last] })
     return "compensated" as const
   })
 )

@@ -33,7 +33,7 @@ export const layer = (limits: CheckoutLimits): Layer.Layer<CheckoutContext, neve
       const journal = yield* Journal
       return CheckoutContext.of({
         limits,
-        steps: makeSteps(journal),
+        steps: makeSteps(journal, limits.captureMode),
         refunds: makeRefunds(journal),
         withGroup: (id, use) =>
           Effect.flatMap(load(id), (group) => {

@@ -58,11 +58,12 @@ import { Placement } from "../../runtime/Placement.ts"
 import { Store } from "../../runtime/Store.ts"
 import { Timers } from "../../runtime/Timers.ts"
 import { CapturePayment } from "../capture/Capture.ts"
+import { reasonToGiveUp } from "../capture/ReasonToGiveUp.ts"
 import { PaymentCompensation } from "../compensation/Compensation.ts"
 import { Checkout, CheckoutCompensated, Confirmation, type ConfirmRefusal, RateLimited } from "./Checkout.ts"
 import type { Group } from "./CheckoutActors.ts"
 import { CheckoutContext } from "./CheckoutContext.ts"
-import { type Attempt, attemptOf, type StepConflict } from "./CheckoutSteps.ts"
+import { type Attempt, attemptOf, isDeferred, type StepConflict } from "./CheckoutSteps.ts"
 import { CheckoutTerms, promotionUse } from "./CheckoutTerms.ts"
 
 /** The checkout process on this node: it answers the contract `Checkout` and looks after what a dead node left behind. */
@@ -79,9 +80,6 @@ interface By {
 }
 
 type Fault = StepConflict | Unavailable | IdempotencyConflict
-
-/** What the provider, or we, call a hold which has run out. */
-const expiredCodes = new Set(["charge_expired_for_capture", "authorization_expired"])
 
 const busy = new Unavailable({ retryAfterMs: 500 })
 
@@ -346,26 +344,29 @@ export const make = Effect.gen(function* () {
         return yield* authorized(group, attempt, yield* authorize(group, attempt, session, payment, again))
       }
       case "authorized":
+        if (isDeferred(payment) && group.order.state._tag === "Placed") {
+          yield* taken(group, attempt, undefined)
+          return "wait"
+        }
         yield* steps.place(group, attempt, undefined)
         return "goOn"
       case "capture_pending": {
+        if (payment.failure !== undefined) {
+          // A retry: those are made by one process alone. REQ-CAP-10.
+          yield* begin("capture", group, attempt)
+          return "wait"
+        }
         const captured = yield* Conversation.capture(gateway, group.id, payment, again)
         if (captured._tag === "Captured") {
           yield* taken(group, attempt, captured.amount)
           return "wait"
         }
-        const retry = payment.captureRetryCount
-        yield* steps.captureFailed(group, attempt, retry, captured, () => {})
+        yield* steps.captureFailed(group, attempt, 0, captured)
         return "goOn"
       }
       case "capture_failed":
         yield* payment.captureRefused
-          ? begin(
-              "compensate",
-              group,
-              attempt,
-              expiredCodes.has(payment.failure ?? "") ? "authorization_expired" : "payment_failed"
-            )
+          ? begin("compensate", group, attempt, reasonToGiveUp(payment))
           : begin("capture", group, attempt)
         return "wait"
       case "captured":
@@ -499,7 +500,7 @@ export const make = Effect.gen(function* () {
           const attempt = attemptOf(session)
           if (payment.saga === "authorized") {
             const failure = { _tag: "Failed", code: "authorization_expired", definite: true, answered: true } as const
-            yield* steps.captureFailed(group, attempt, payment.captureRetryCount, failure, () => {})
+            yield* steps.captureFailed(group, attempt, 0, failure)
           }
           yield* begin("compensate", group, attempt, "authorization_expired")
         })

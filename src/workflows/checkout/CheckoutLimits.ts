@@ -1,11 +1,17 @@
 import type { Duration } from "effect"
 
+import type { CaptureMode } from "../../entities/payment/Payment.ts"
+
 /** How long the checkout's waits may take, and how often things are tried. Sources: REQUIREMENTS H. */
 export interface CheckoutLimits {
   /** For an authorization from its first call to the answer. N-001. */
   readonly paymentTimeout: Duration.Duration
   /** How long a caller waits before hearing `Pending`. N-006. */
   readonly syncWait: Duration.Duration
+  /** Whether an authorized order is captured at once. REQ-CAP-08. */
+  readonly captureMode: CaptureMode
+  /** How long a hold lives when the provider gives no date. N-026. */
+  readonly holdFor: Duration.Duration
   /** Failed retries before a payment is given up; the first attempt is not a retry. N-011. */
   readonly captureRetriesMax: number
   /** Between capture attempts. N-012. */

@@ -15,7 +15,8 @@ import {
 } from "../../entities/checkoutSession/CheckoutSession.ts"
 import { checkoutSteps } from "../../entities/checkoutSession/CheckoutSessionTable.ts"
 import type { OrderPaymentStatus, ReasonCode, Terms } from "../../entities/order/Order.ts"
-import type { IntentReference, PresentPayment } from "../../entities/payment/Payment.ts"
+import { canMove } from "../../entities/order/OrderDecider.ts"
+import type { CaptureMode, IntentReference, PresentPayment } from "../../entities/payment/Payment.ts"
 import type { Authorization, Capture, Settlement } from "../../entities/payment/PaymentConversation.ts"
 import { orderPaymentStatus } from "../../entities/payment/PaymentDecider.ts"
 import { compensationRefund } from "../../entities/payment/Refund.ts"
@@ -60,6 +61,10 @@ export interface Attempt {
 const must = <A, E>(transaction: Transaction, result: Result.Result<A, E>): A =>
   Result.isSuccess(result) ? result.success : transaction.abort(new StepConflict({ refusal: result.failure }))
 
+/** The order was, or is to be, confirmed by its hold. REQ-CAP-08. */
+export const isDeferred = ({ captureMode, saga }: PresentPayment): boolean =>
+  captureMode === "deferred" && saga !== "none"
+
 const moneyStatus = (payment: PresentPayment): OrderPaymentStatus => orderPaymentStatus[payment.status]
 
 /** The payment as this unit has left it. */
@@ -75,7 +80,7 @@ const opened = (transaction: Transaction, group: Group): PresentCheckout => {
   return state
 }
 
-export const make = (journal: Journal["Service"]) => {
+export const make = (journal: Journal["Service"], captureMode: CaptureMode) => {
   const unit = <A>(
     group: Group,
     attempt: Attempt,
@@ -172,7 +177,8 @@ export const make = (journal: Journal["Service"]) => {
                 attempt: number,
                 customerId: session.owner,
                 amount: terms.totals.total,
-                currency: session.currency
+                currency: session.currency,
+                ...(captureMode === "immediate" ? {} : { captureMode })
               })
             )
             return undefined
@@ -216,7 +222,10 @@ export const make = (journal: Journal["Service"]) => {
         }
       }),
 
-    /** Places the pending order and makes the intent to capture durable, behind a claim that outlives all retries. */
+    /**
+     * Places the pending order and makes the intent to capture durable, behind a claim that outlives all retries. A deferred capture is not
+     * begun: the hold alone confirms the order.
+     */
     place: (
       group: Group,
       attempt: Attempt,
@@ -238,7 +247,7 @@ export const make = (journal: Journal["Service"]) => {
             )
           }
           must(transaction, transaction.execute(group.reservation, `extend:${number}`, { _tag: "Extend" }))
-          if (paid(transaction, group).saga !== "none") {
+          if (paid(transaction, group).saga !== "none" && !isDeferred(paid(transaction, group))) {
             must(transaction, transaction.execute(group.payment, `capture:${number}`, { _tag: "StartCapture" }))
           }
           must(
@@ -253,9 +262,9 @@ export const make = (journal: Journal["Service"]) => {
         }
       }),
 
-    /** Another capture attempt is about to be made. */
+    /** Another capture attempt, or with zero the first of a deferred capture, is about to be made. */
     captureAgain: (group: Group, attempt: Attempt, retry: number) =>
-      unit(group, attempt, `capture_retry_${retry}`, {
+      unit(group, attempt, retry === 0 ? "capture_begun" : `capture_retry_${retry}`, {
         stock: false,
         body: (transaction) => {
           must(
@@ -266,12 +275,29 @@ export const make = (journal: Journal["Service"]) => {
         }
       }),
 
+    /** A deferred capture has taken the money of an order that was confirmed before. */
+    captured: (group: Group, attempt: Attempt, amount: bigint) =>
+      unit(group, attempt, "captured", {
+        stock: false,
+        body: (transaction) => {
+          const { number } = attempt
+          must(transaction, transaction.execute(group.payment, `captured:${number}`, { _tag: "Captured", amount }))
+          must(
+            transaction,
+            transaction.execute(group.order, `money:${number}:captured`, {
+              _tag: "PaymentMoved",
+              paymentStatus: moneyStatus(paid(transaction, group))
+            })
+          )
+          return ["captured", undefined]
+        }
+      }),
+
     captureFailed: (
       group: Group,
       attempt: Attempt,
       retry: number,
-      failure: Extract<Capture, { readonly _tag: "Failed" }>,
-      also: (transaction: Transaction) => void
+      failure: Extract<Capture, { readonly _tag: "Failed" }>
     ) =>
       unit(group, attempt, retry === 0 ? "capture" : `capture_failed_${retry}`, {
         stock: false,
@@ -287,7 +313,6 @@ export const make = (journal: Journal["Service"]) => {
               retry: retry > 0
             })
           )
-          also(transaction)
           return [code, undefined]
         }
       }),
@@ -457,14 +482,16 @@ export const make = (journal: Journal["Service"]) => {
           const status: OrderPaymentStatus =
             settlementOpen && payment.saga !== "captured" ? "authorized" : moneyStatus(payment)
           const order = transaction.state(group.order)
-          if (order._tag === "Placed" && order.status === "pending") {
+          if (order._tag === "Placed" && canMove(order.status, "cancelled")) {
             const ended = { reason, paymentStatus: status, settlementOpen }
             must(
               transaction,
               transaction.execute(
                 group.order,
                 `end:${attempt.number}`,
-                reason === "stock_confirmation_failed" ? { _tag: "Fail", ...ended } : { _tag: "Cancel", ...ended }
+                reason === "stock_confirmation_failed" && canMove(order.status, "failed")
+                  ? { _tag: "Fail", ...ended }
+                  : { _tag: "Cancel", ...ended }
               )
             )
           }

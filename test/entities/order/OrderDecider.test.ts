@@ -1,7 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Result } from "effect"
 import { AccessDenied } from "../../../src/domain/Refusals.ts"
-import { OrderState, OrderStatus, orderTransitions, ReasonCode } from "../../../src/entities/order/Order.ts"
+import {
+  gatedOnCapture,
+  type OrderPaymentStatus,
+  OrderState,
+  OrderStatus,
+  orderTransitions,
+  ReasonCode
+} from "../../../src/entities/order/Order.ts"
 import { canMove, Command, view } from "../../../src/entities/order/OrderDecider.ts"
 import { orderNumberOf } from "../../../src/domain/Ids.ts"
 import { ada, after, bob, orderId, orderTerms, start } from "../../fixtures/Builders.ts"
@@ -38,14 +45,15 @@ it("what each command does in each status", () => {
   assert.strictEqual(
     matrixOf(machine),
     table(`
-      |              | absent  | pending   | confirmed | processing | shipped   | delivered | cancelled | refunded | failed  |
-      | ------------ | ------- | --------- | --------- | ---------- | --------- | --------- | --------- | -------- | ------- |
-      | Place        | pending | -         | !         | !          | !         | !         | !         | !        | !       |
-      | Confirm      | !       | confirmed | -         | !          | !         | !         | !         | !        | !       |
-      | Cancel       | !       | cancelled | cancelled | cancelled  | cancelled | !         | -         | !        | !       |
-      | Fail         | !       | failed    | !         | !          | !         | !         | !         | !        | -       |
-      | PaymentMoved | !       | changed   | changed   | changed    | changed   | changed   | changed   | changed  | changed |
-      | Settle       | !       | -         | -         | -          | -         | -         | changed   | -        | -       |
+      |                        | absent  | pending   | confirmed | processing | shipped   | delivered | cancelled | refunded | failed  |
+      | ---------------------- | ------- | --------- | --------- | ---------- | --------- | --------- | --------- | -------- | ------- |
+      | Place                  | pending | -         | !         | !          | !         | !         | !         | !        | !       |
+      | Confirm                | !       | confirmed | -         | !          | !         | !         | !         | !        | !       |
+      | Cancel                 | !       | cancelled | cancelled | cancelled  | cancelled | !         | -         | !        | !       |
+      | Fail                   | !       | failed    | !         | !          | !         | !         | !         | !        | -       |
+      | PaymentMoved           | !       | changed   | changed   | changed    | changed   | changed   | changed   | changed  | changed |
+      | PaymentMoved, all back | !       | changed   | changed   | changed    | changed   | refunded  | changed   | -        | -       |
+      | Settle                 | !       | -         | -         | -          | -         | -         | changed   | -        | -       |
     `)
   )
 })
@@ -91,6 +99,23 @@ it("a move which is not in the table says from where to where (REQ-ORD-16)", () 
   })
   assert.strictEqual(refusal?.from, "delivered")
   assert.strictEqual(refusal?.to, "cancelled")
+})
+
+it("what all refunds lead to follows from where the order stands (T-ORD-17, REQ-ORD-10)", () => {
+  const moved = (status: OrderStatus, paymentStatus: OrderPaymentStatus) => {
+    const { state } = at(orders[status], { _tag: "PaymentMoved", paymentStatus })
+    return state._tag === "Placed" ? [state.status, state.paymentStatus] : []
+  }
+  assert.deepStrictEqual(moved("delivered", "refunded"), ["refunded", "refunded"])
+  assert.deepStrictEqual(moved("delivered", "partially_refunded"), ["delivered", "partially_refunded"])
+  assert.deepStrictEqual(moved("cancelled", "refunded"), ["cancelled", "refunded"])
+  assert.deepStrictEqual(moved("confirmed", "refunded"), ["confirmed", "refunded"])
+})
+
+it("what goes out of the house comes after the money (REQ-CAP-08, REQ-CAP-09)", () => {
+  const gated = OrderStatus.literals.filter((status) => gatedOnCapture.includes(status))
+  assert.deepStrictEqual(gated, ["shipped", "delivered"])
+  for (const status of gated) assert.notInclude(orderTransitions["pending"], status)
 })
 
 it("the reasons are those of REQUIREMENTS B.2", () => {
