@@ -35,6 +35,8 @@ export const explanations: Readonly<Record<RefusalCode, Explanation>> = {
   PromotionRefused: final("The promotion code does not apply."),
   QuantityTooLarge: final("The quantity is too large."),
   RateLimited: passing("Too many attempts, please try again later."),
+  RefundNotPossible: final("This payment cannot be given back now."),
+  RefundTooLarge: final("This is more than can still be given back."),
   RequestTimeout: passing("Unable to process the request in time, please try again."),
   ServiceTimeout: passing("Unable to process checkout, please try again."),
   TooManyLines: final("The cart is full."),

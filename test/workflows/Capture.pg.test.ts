@@ -261,7 +261,7 @@ describe("given a shop which captures when it ships (REQ-CAP-08)", () => {
       Effect.gen(function* () {
         const placement = yield* Placement
         const nowhere = placement.client(Captures)(Shop.fresh("checkout"))
-        assert.strictEqual((yield* Effect.flip(nowhere.Capture({ key: Shop.key() })))._tag, "AccessDenied")
+        assert.strictEqual((yield* Effect.flip(nowhere.Capture({ key: Shop.key() })))._tag, "NotFound")
         const { capture, confirm } = yield* order("pm_card_chargeDeclined")
         yield* confirm()
         assert.strictEqual((yield* Effect.flip(capture()))._tag, "PaymentConflict")

@@ -7,6 +7,7 @@ import { type Command, decide, Event, evolve, holdEndOf, type PaymentLimits, vie
 import { paymentTable } from "./PaymentTable.ts"
 import { RefundNotPossible, RefundTooLarge } from "./Refund.ts"
 import { refundTimerOf } from "./RefundDecider.ts"
+import { operatorDid } from "../../runtime/AuditTrail.ts"
 
 /** An authorization whose outcome is unknown is looked into. */
 export const resolveTimer = "resolve"
@@ -33,6 +34,11 @@ export const make = (limits: PaymentLimits): PaymentDefinition => ({
   event: Event,
   refusal: PaymentRefusal,
   table: paymentTable,
+  rows: (event, _, id) => {
+    if (event._tag !== "RefundRequested" || event.by === undefined) return []
+    const { amount, at, by: actor, reason, refund } = event
+    return [operatorDid({ at, actor, operation: "RefundPayment", subject: id, details: { refund, amount, reason } })]
+  },
   timers: (state) => {
     if (state._tag === "Absent") return {}
     if (state.saga === "none" && state.nextAttemptAt !== undefined) {

@@ -21,9 +21,9 @@ import {
   refundCommands,
   refundEvents,
   type RefundLimits,
-  type RefundRefusal,
-  refundView
+  type RefundRefusal
 } from "./RefundDecider.ts"
+import { refundView } from "./Refund.ts"
 
 export const Command = Schema.TaggedUnion({
   /** The intent to take `amount`, before the provider hears of it. */

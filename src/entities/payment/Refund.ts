@@ -1,7 +1,7 @@
 /** Money given back, and money taken back by an issuer, as a payment keeps them. REQUIREMENTS B.11. */
 import { Schema } from "effect"
-import { IdempotencyKey } from "../../domain/Ids.ts"
-import { Amount, Currency } from "../../domain/Money.ts"
+import { type IdempotencyKey, OrderId } from "../../domain/Ids.ts"
+import { Amount, Currency, format } from "../../domain/Money.ts"
 
 /** Names one refund for good, and its key at the provider. Who asks for it comes first: `operator:...`, `compensation:1`, `return:...`. */
 export const RefundId = Schema.String.check(Schema.isPattern(/^[\w.:/@|#-]{1,160}$/)).pipe(Schema.brand("RefundId"))
@@ -15,14 +15,6 @@ export const compensationRefund = (attempt: number): RefundId => RefundId.make(`
 
 /** Made at the provider by somebody else, e.g. on its own pages. */
 export const providerRefund = (reference: string): RefundId => RefundId.make(`provider:${reference}`)
-
-/** Why money is given back, in the words of whoever asked; one line without control characters. */
-export const RefundReason = Schema.String.check(
-  Schema.isTrimmed(),
-  Schema.isMinLength(1),
-  Schema.isMaxLength(200),
-  Schema.isPattern(/^[^\p{Cc}\p{Cs}]*$/u)
-)
 
 /** More than nothing. The upper bound that matters is what was captured, which the payment knows. */
 export const RefundAmount = Amount.check(Schema.isGreaterThanBigInt(0n))
@@ -87,12 +79,44 @@ export const RefundView = Schema.Struct({
 })
 export type RefundView = typeof RefundView.Type
 
+export const refundView = ({
+  amount,
+  by,
+  changedAt,
+  failure,
+  id,
+  nextAttemptAt,
+  reason,
+  requestedAt,
+  status,
+  tries
+}: Refund): RefundView => ({
+  id,
+  amount,
+  reason,
+  ...(by === undefined ? {} : { by }),
+  status,
+  tries,
+  ...(failure === undefined ? {} : { failure }),
+  ...(nextAttemptAt === undefined ? {} : { nextAttemptAt }),
+  requestedAt,
+  changedAt
+})
+
+/** A refund, and whose it is. */
+export const ListedRefund = Schema.Struct({ orderId: OrderId, currency: Currency, refund: RefundView })
+export type ListedRefund = typeof ListedRefund.Type
+
 /** More than is left of what was captured, with all other refunds counted, those under way too. */
 export class RefundTooLarge extends Schema.TaggedError<RefundTooLarge>()(
   "RefundTooLarge",
   { remaining: Amount, currency: Currency },
   { httpApiStatus: 422 }
-) {}
+) {
+  override get message(): string {
+    return `At most ${format({ amount: this.remaining, currency: this.currency })} can be given back.`
+  }
+}
 
 /** Nothing was captured yet; a chargeback is open or lost; or there were too many refunds of this payment. */
 export class RefundNotPossible extends Schema.TaggedError<RefundNotPossible>()(

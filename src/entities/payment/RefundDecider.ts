@@ -7,15 +7,7 @@ import { IdempotencyConflict } from "../../domain/Refusals.ts"
 import { Amount } from "../../domain/Money.ts"
 import { type Backoff, backoff } from "./Backoff.ts"
 import type { PresentPayment } from "./Payment.ts"
-import {
-  ChargebackStatus,
-  providerRefund,
-  type Refund,
-  RefundId,
-  RefundNotPossible,
-  RefundTooLarge,
-  type RefundView
-} from "./Refund.ts"
+import { ChargebackStatus, providerRefund, type Refund, RefundId, RefundNotPossible, RefundTooLarge } from "./Refund.ts"
 
 /** Commands, to be joined with those of the payment. */
 export const refundCommands = {
@@ -366,27 +358,3 @@ export const dueRefunds = (payment: PresentPayment, now: DateTime.Utc): Readonly
       (status === "processing" && reference === undefined) ||
       (nextAttemptAt !== undefined && DateTime.isLessThanOrEqualTo(nextAttemptAt, now))
   )
-
-export const refundView = ({
-  amount,
-  by,
-  changedAt,
-  failure,
-  id,
-  nextAttemptAt,
-  reason,
-  requestedAt,
-  status,
-  tries
-}: Refund): RefundView => ({
-  id,
-  amount,
-  reason,
-  ...(by === undefined ? {} : { by }),
-  status,
-  tries,
-  ...(failure === undefined ? {} : { failure }),
-  ...(nextAttemptAt === undefined ? {} : { nextAttemptAt }),
-  requestedAt,
-  changedAt
-})

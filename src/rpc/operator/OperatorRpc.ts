@@ -2,10 +2,20 @@
 import * as Schema from "effect/Schema"
 import * as Rpc from "effect/rpc/Rpc"
 import * as RpcGroup from "effect/rpc/RpcGroup"
-import { CustomerId, IdempotencyKey } from "../../domain/Ids.ts"
+import { CustomerId, IdempotencyKey, OrderId } from "../../domain/Ids.ts"
+import { Currency } from "../../domain/Money.ts"
 import { Reason } from "../../domain/Reason.ts"
 import { IllegalTransition, NotFound } from "../../domain/Refusals.ts"
 import { AlertId, AlertSeverity, AlertStatus, AlertView } from "../../entities/alert/Alert.ts"
+import { PaymentView } from "../../entities/payment/Payment.ts"
+import {
+  ListedRefund,
+  RefundAmount,
+  RefundNotPossible,
+  RefundStatus,
+  RefundTooLarge,
+  RefundView
+} from "../../entities/payment/Refund.ts"
 import { EdgeRefusal } from "../Edge.ts"
 import { AuditedWithEffect, OperatorAccess } from "./OperatorAccess.ts"
 
@@ -69,6 +79,30 @@ export class OperatorRpc extends RpcGroup.make(
     success: Schema.Struct({ alerts: Schema.Array(AlertView), ...next }),
     error: questions
   }),
+  /** The payment of an order, with its refunds and chargebacks. */
+  Rpc.make("GetPayment", { payload: { id: OrderId }, success: PaymentView, error }),
+  /** Refunds, those of the payment which changed last first; a page has `limit` payments. */
+  Rpc.make("ListRefunds", {
+    payload: { id: Schema.optionalKey(OrderId), status: Schema.optionalKey(RefundStatus), ...paging },
+    success: Schema.Struct({ refunds: Schema.Array(ListedRefund), ...next }),
+    error: questions
+  }),
+  /**
+   * Gives money back: `amount`, or without it all that is left. Durable once answered; GetPayment tells how it ends. The same key is the
+   * same refund, for good. REQ-RFD-01.
+   */
+  Rpc.make("RefundPayment", {
+    payload: {
+      ...key,
+      id: OrderId,
+      amount: Schema.optionalKey(Schema.Struct({ amount: RefundAmount, currency: Currency })),
+      reason: Reason
+    },
+    success: RefundView,
+    error: Schema.Union([NotFound, RefundNotPossible, RefundTooLarge, EdgeRefusal])
+  }).annotate(AuditedWithEffect, true),
+  /** Captures a deferred hold now; tells how the payment stands after the first try. REQ-CAP-08. */
+  Rpc.make("CapturePayment", { payload: { ...key, id: OrderId }, success: PaymentView, error }),
   Rpc.make("GetAlert", { payload: { id: AlertId }, ...alert }),
   /** Somebody looks after it: it pages nobody until it gets worse. */
   Rpc.make("AcknowledgeAlert", { payload: { ...key, id: AlertId }, ...alert }).annotate(AuditedWithEffect, true),

@@ -3,7 +3,7 @@ import { Schema } from "effect"
 import { Entity } from "effect/cluster"
 import { Rpc } from "effect/rpc"
 import { IdempotencyKey } from "../../domain/Ids.ts"
-import { AccessDenied, Unavailable } from "../../domain/Refusals.ts"
+import { NotFound, Unavailable } from "../../domain/Refusals.ts"
 import { PaymentConflict, PaymentView } from "../../entities/payment/Payment.ts"
 
 export const Captures = Entity.make("Captures", [
@@ -14,6 +14,6 @@ export const Captures = Entity.make("Captures", [
   Rpc.make("Capture", {
     payload: { key: IdempotencyKey },
     success: PaymentView,
-    error: Schema.Union([AccessDenied, PaymentConflict, Unavailable])
+    error: Schema.Union([NotFound, PaymentConflict, Unavailable])
   })
 ])

@@ -5,7 +5,7 @@
 import { DateTime, Effect, Layer } from "effect"
 import { WorkflowEngine } from "effect/workflow"
 import { OrderId } from "../../domain/Ids.ts"
-import { AccessDenied, type IdempotencyConflict, Unavailable } from "../../domain/Refusals.ts"
+import { NotFound, type IdempotencyConflict, Unavailable } from "../../domain/Refusals.ts"
 import { Payment, PaymentConflict } from "../../entities/payment/Payment.ts"
 import { captureTimer } from "../../entities/payment/PaymentActor.ts"
 import * as Conversation from "../../entities/payment/PaymentConversation.ts"
@@ -21,7 +21,7 @@ import { CapturePayment } from "./Capture.ts"
 import { Captures } from "./Captures.ts"
 import { reasonToGiveUp } from "./ReasonToGiveUp.ts"
 
-type Fault = AccessDenied | PaymentConflict | StepConflict | IdempotencyConflict | Unavailable
+type Fault = NotFound | PaymentConflict | StepConflict | IdempotencyConflict | Unavailable
 
 const make = Effect.gen(function* () {
   const { exclusively, limits, steps, withGroup } = yield* CheckoutContext
@@ -37,7 +37,7 @@ const make = Effect.gen(function* () {
   const advance = Effect.fnUntraced(function* (group: Group, begun: boolean): Effect.fn.Return<boolean, Fault> {
     const session = group.session.state
     const payment = group.payment.state
-    if (session._tag === "Absent" || payment._tag === "Absent") return yield* new AccessDenied()
+    if (session._tag === "Absent" || payment._tag === "Absent") return yield* new NotFound({ id: group.id })
     const attempt = attemptOf(session)
     const orderId = OrderId.make(group.id)
     const conflict = new PaymentConflict({ saga: payment.saga, status: payment.status, command: "Capture" })
@@ -95,7 +95,7 @@ const make = Effect.gen(function* () {
     Payment.type,
     (id) =>
       withGroup(id, (group) =>
-        capture(group).pipe(Effect.catchTags({ PaymentConflict: () => Effect.void, AccessDenied: () => Effect.void }))
+        capture(group).pipe(Effect.catchTags({ PaymentConflict: () => Effect.void, NotFound: () => Effect.void }))
       ),
     captureTimer
   )
@@ -110,7 +110,7 @@ const make = Effect.gen(function* () {
           }),
           Effect.flatMap(() => {
             const seen = view(group.payment.state)
-            return seen === null ? Effect.fail(new AccessDenied()) : Effect.succeed(seen)
+            return seen === null ? Effect.fail(new NotFound({ id })) : Effect.succeed(seen)
           })
         )
       )

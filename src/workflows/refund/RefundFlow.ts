@@ -4,12 +4,12 @@
  */
 import { DateTime, Effect, Layer } from "effect"
 import type { IdempotencyKey } from "../../domain/Ids.ts"
-import { AccessDenied, Unavailable } from "../../domain/Refusals.ts"
+import { NotFound, Unavailable } from "../../domain/Refusals.ts"
 import { Payment } from "../../entities/payment/Payment.ts"
 import { type PaymentRefusal, refundTimer } from "../../entities/payment/PaymentActor.ts"
 import type { Command } from "../../entities/payment/PaymentDecider.ts"
-import type { Refund, RefundId } from "../../entities/payment/Refund.ts"
-import { dueRefunds, refundNamed, refundView } from "../../entities/payment/RefundDecider.ts"
+import { type Refund, type RefundId, refundView } from "../../entities/payment/Refund.ts"
+import { dueRefunds, refundNamed } from "../../entities/payment/RefundDecider.ts"
 import { PaymentGateway } from "../../gateways/PaymentGateway.ts"
 import { Placement } from "../../runtime/Placement.ts"
 import { Timers } from "../../runtime/Timers.ts"
@@ -56,12 +56,11 @@ const make = Effect.gen(function* () {
 
   timers.onDue(Payment.type, (id) => due(id), refundTimer)
 
-  const told = (refund: Refund | undefined) =>
-    refund === undefined ? Effect.fail(new AccessDenied()) : Effect.succeed(refundView(refund))
+  const told = (id: string, refund: Refund | undefined) =>
+    refund === undefined ? Effect.fail(new NotFound({ id })) : Effect.succeed(refundView(refund))
 
-  /** A payment which is not there has no refunds, and nobody may know. */
-  const present = (group: Group) =>
-    group.payment.state._tag === "Absent" ? Effect.fail(new AccessDenied()) : Effect.succeed(group.payment.state)
+  const present = ({ id, payment: { state } }: Group) =>
+    state._tag === "Absent" ? Effect.fail(new NotFound({ id })) : Effect.succeed(state)
 
   const report = (id: string, key: IdempotencyKey, command: Report | ChargebackReport) =>
     withGroup(id, (group) =>
@@ -86,7 +85,7 @@ const make = Effect.gen(function* () {
             .request(group, asked)
             .pipe(Effect.catchTag("PaymentConflict", () => Effect.fail(busy)))
           if (refund?.status === "requested") yield* begin(id, refund.id)
-          return yield* told(refund)
+          return yield* told(id, refund)
         })
       ),
     Retry: (id: string, { refund }: { refund: RefundId }) =>
@@ -94,8 +93,8 @@ const make = Effect.gen(function* () {
         id,
         Effect.fnUntraced(function* (group) {
           const known = refundNamed(yield* present(group), refund)
-          if (known === undefined) return yield* new AccessDenied()
-          return yield* told(yield* attempt(group, refund, true))
+          if (known === undefined) return yield* new NotFound({ id: refund })
+          return yield* told(refund, yield* attempt(group, refund, true))
         })
       ),
     Report: (id: string, { key, ...said }: Keyed<Report>) => report(id, key, { ...said, _tag: "RefundReported" }),

@@ -40,7 +40,8 @@ export const make = (journal: Journal["Service"]) => {
           }
           const payment = decided.success
           if (payment._tag === "Absent") return Result.succeed(undefined)
-          follow(transaction, group, key)
+          // A key which was met before gives what the payment is now: the order has followed long ago.
+          if (payment !== before) follow(transaction, group, key)
           const refund = options.refund === undefined ? undefined : refundNamed(payment, options.refund)
           const earlier = before._tag === "Absent" || refund === undefined ? undefined : refundNamed(before, refund.id)
           if (refund !== undefined && isGivenUp(refund) && earlier !== undefined && !isGivenUp(earlier)) {

@@ -4,14 +4,14 @@ import { Entity } from "effect/cluster"
 import { Rpc } from "effect/rpc"
 import { IdempotencyKey } from "../../domain/Ids.ts"
 import { Amount } from "../../domain/Money.ts"
-import { AccessDenied, Unavailable } from "../../domain/Refusals.ts"
+import { Reason } from "../../domain/Reason.ts"
+import { NotFound, Unavailable } from "../../domain/Refusals.ts"
 import { PaymentConflict } from "../../entities/payment/Payment.ts"
 import {
   ChargebackStatus,
   RefundAmount,
   RefundId,
   RefundNotPossible,
-  RefundReason,
   RefundTooLarge,
   RefundView
 } from "../../entities/payment/Refund.ts"
@@ -35,17 +35,17 @@ export const Refunds = Entity.make("Refunds", [
       key: IdempotencyKey,
       refund: RefundId,
       amount: Schema.optionalKey(RefundAmount),
-      reason: RefundReason,
+      reason: Reason,
       by: Schema.optionalKey(Schema.String)
     },
     success: RefundView,
-    error: Schema.Union([AccessDenied, RefundNotPossible, RefundTooLarge, Unavailable])
+    error: Schema.Union([NotFound, RefundNotPossible, RefundTooLarge, Unavailable])
   }),
   /** Tries one again which was given up, and tells what came of it. */
   Rpc.make("Retry", {
     payload: { key: IdempotencyKey, refund: RefundId },
     success: RefundView,
-    error: Schema.Union([AccessDenied, PaymentConflict, RefundNotPossible, RefundTooLarge, Unavailable])
+    error: Schema.Union([NotFound, PaymentConflict, RefundNotPossible, RefundTooLarge, Unavailable])
   }),
   /** Refused as `PaymentConflict` when it cannot be true of this payment. */
   Rpc.make("Report", {

@@ -109,6 +109,119 @@ describe("given an alert", () => {
   })
 })
 
+describe("given a paid order of 100.00", () => {
+  const paid = (card?: string) =>
+    runtime.runPromise(
+      Effect.gen(function* () {
+        yield* Shop.stock([{ sku: "lamp", price: 9510n, onHand: { berlin: 1000 } }])
+        const { checkoutId, confirm } = yield* Shop.prepare({
+          lines: { lamp: 1 },
+          ...(card === undefined ? {} : { card })
+        })
+        yield* confirm()
+        return checkoutId
+      })
+    )
+  const reason = "The handle broke"
+  const eur = (amount: unknown) => ({ amount, currency: "EUR" })
+
+  it("when parts of it and then too much are refunded, then the sum is what was captured, and all is audited (T-PAY-29)", async () => {
+    const id = await paid()
+    const first = { ...key(), id, amount: eur("6000"), reason }
+    expect(await call(node, "RefundPayment", first, olga)).toMatchObject({
+      _tag: "Success",
+      value: { amount: "6000", by: "olga", reason }
+    })
+    const beyond = await call(node, "RefundPayment", { ...key(), id, amount: eur("6000"), reason }, oscar)
+    expect(beyond).toEqual(refusal({ _tag: "RefundTooLarge", remaining: "4000", currency: "EUR" }))
+    expect(await call(node, "RefundPayment", first, olga)).toMatchObject({ _tag: "Success", value: { amount: "6000" } })
+    expect(await call(node, "RefundPayment", { ...first, reason: "Another one" }, olga)).toEqual(
+      refusal({ _tag: "IdempotencyConflict" })
+    )
+    await call(node, "RefundPayment", { ...key(), id, reason }, oscar)
+    await expect
+      .poll(() => call(node, "GetPayment", { id }, olga).then(({ value }) => value), { timeout: 10_000 })
+      .toMatchObject({ status: "refunded", refunded: "10000", refundPending: "0" })
+    const listed = await call(node, "ListRefunds", { id, status: "completed" }, olga)
+    expect(listed.value.refunds.map(({ refund }: { refund: { amount: string } }) => refund.amount)).toEqual([
+      "6000",
+      "4000"
+    ])
+    const changes = (await audited(id)).filter(([, operation]) => operation !== "GetPayment")
+    expect(changes).toEqual([
+      ["olga", "RefundPayment", "done"],
+      ["oscar", "RefundPayment", "RefundTooLarge"],
+      ["olga", "RefundPayment", "IdempotencyConflict"],
+      ["oscar", "RefundPayment", "done"],
+      ["olga", "ListRefunds", "done"]
+    ])
+  })
+
+  const strange: ReadonlyArray<unknown> = [
+    "-1",
+    "0",
+    "NaN",
+    "1e3",
+    "10.001",
+    "",
+    " 10",
+    "10 ",
+    "+10",
+    "0x10",
+    "1_000",
+    "1,000",
+    "Infinity",
+    "１０",
+    -1,
+    0,
+    1e3,
+    1000,
+    10.001,
+    null,
+    true,
+    [],
+    {},
+    ["10"]
+  ]
+  it.each(strange)("when the amount is %j, then it is refused and the field named", async (amount) => {
+    const id = "order-of-nobody"
+    const answer = await call(node, "RefundPayment", { ...key(), id, amount: eur(amount), reason }, olga)
+    expect(answer).toEqual(refusal({ _tag: "InvalidRequest", field: "amount.amount" }))
+  })
+
+  it("when the currency is another, then it is refused and the field named", async () => {
+    const id = await paid()
+    const request = { ...key(), id, amount: { amount: "10", currency: "USD" }, reason }
+    expect(await call(node, "RefundPayment", request, olga)).toEqual(
+      refusal({ _tag: "InvalidRequest", field: "amount.currency" })
+    )
+  })
+
+  it("when lists are read a payment at a time, then each refund is there once", async () => {
+    const ids = [await paid(), await paid(), await paid()]
+    for (const id of ids) await call(node, "RefundPayment", { ...key(), id, amount: eur("100"), reason }, olga)
+    for (const id of ids) {
+      await expect
+        .poll(() => call(node, "GetPayment", { id }, olga).then(({ value }) => value.refunded), { timeout: 10_000 })
+        .toBe("100")
+    }
+    const seen: Array<string> = []
+    let after: string | undefined
+    do {
+      const { value } = await call(node, "ListRefunds", { limit: 1, ...(after && { after }) }, olga)
+      seen.push(...value.refunds.map(({ orderId }: { orderId: string }) => orderId))
+      after = value.next
+    } while (after !== undefined)
+    expect(seen.filter((id) => new Set<string>(ids).has(id)).toSorted()).toEqual(ids.toSorted())
+    expect(seen.slice(0, 3).toSorted()).toEqual(ids.toSorted())
+  })
+
+  it("when it is captured though it was at once, then that is success; a hold which is none is refused", async () => {
+    const id = await paid()
+    expect(await call(node, "CapturePayment", { ...key(), id }, olga)).toMatchObject({ value: { saga: "captured" } })
+  })
+})
+
 describe("given every operation of operators (T-CMP-04, T-SEC-03)", () => {
   const operations = Array.from(
     OperatorRpc.requests as unknown as ReadonlyMap<string, Rpc.AnyWithProps>,
@@ -118,6 +231,10 @@ describe("given every operation of operators (T-CMP-04, T-SEC-03)", () => {
   const payloads: Readonly<Record<string, object>> = {
     ListAudit: {},
     ListAlerts: {},
+    GetPayment: { id: "order-unknown" },
+    ListRefunds: {},
+    RefundPayment: { id: "order-unknown", key: "key-of-nobody", reason: "The handle broke" },
+    CapturePayment: { id: "order-unknown", key: "key-of-nobody" },
     GetAlert: { id: "queue:unknown" },
     AcknowledgeAlert: { id: "queue:unknown", key: "key-of-nobody" },
     ClearAlert: { id: "queue:unknown", key: "key-of-nobody", reason: "It went away" }
