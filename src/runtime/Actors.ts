@@ -97,6 +97,7 @@ export const make = Effect.gen(function* () {
       ] as const
     })
     placement.serve(contract, Object.fromEntries(handlers) as never)
+    if (options.counters === undefined && definition.counterChanges === undefined) journal.takesNotices(definition)
     if (options.wake !== undefined) {
       const wake = options.wake
       const isDue = ({ state }: Cell, name: string, dueAt: DateTime.Utc) => {

@@ -137,7 +137,18 @@ interface Unit {
   readonly since: number
   /** How often it was decided in vain. */
   conflicts: number
+  /** Its notices are written as rows: carrying one out beside it was refused by the database. */
+  plain: boolean
 }
+
+/** A notice on its way to an actor, as the command it stands for. */
+export interface Direct {
+  readonly key: string
+  readonly command: Tagged
+}
+
+/** Notices which one unit may have carried out beside it. */
+const directMax = 16
 
 /** What the flush makes of one actor before anything is durable. */
 interface Staged {
@@ -221,6 +232,13 @@ export class Journal extends Context.Service<
     readonly release: (buckets: ReadonlySet<number>) => Effect.Effect<void>
     /** Resolves when the actor is at a version above `version`, or has left this node; never fails, so bound the wait. */
     readonly changed: (type: string, id: string, version: number) => Effect.Effect<void>
+    /** Notices to this kind of actor may be carried out in the flush that raises them: no command of it needs counters. */
+    readonly takesNotices: (definition: AnyDefinition) => void
+    /**
+     * Asked of each notice to such an actor in memory: how it is carried out at once, in the transaction that raises it; or nothing, when
+     * it has to wait for others before it, or its receiver lives elsewhere. Then it is written as a row.
+     */
+    readonly onNotice: (carryOut: (notice: Raised) => Direct | undefined) => void
     /** Called with what each flush has made durable, right after it. */
     readonly onCommit: (listener: (committed: Committed) => void) => void
     readonly resident: Effect.Effect<number>
@@ -229,10 +247,17 @@ export class Journal extends Context.Service<
   }
 >()("cartwright/runtime/Journal") {}
 
+/** A notice as its row. `readAt` is when its source was last read: later than that nobody else has written to it. */
+export interface Raised {
+  readonly row: Row
+  readonly readAt: number
+}
+
 /** What the rest of the runtime wants to know of a flush. */
 export interface Committed {
-  /** With when their source was last read: later than that nobody else has written to it. */
-  readonly notices: ReadonlyArray<{ readonly row: Row; readonly readAt: number }>
+  readonly notices: ReadonlyArray<Raised>
+  /** Notices carried out in this flush, which have no row. */
+  readonly carriedOut: number
   readonly timers: ReadonlyArray<Row>
   readonly cleared: ReadonlyArray<Row>
 }
@@ -251,6 +276,10 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
   const directory = new Map<string, Cell>()
   const watchers = new Map<string, Set<{ readonly above: number; readonly wake: () => void }>>()
   const listeners: Array<(committed: Committed) => void> = []
+  const takers = new Set<AnyDefinition>()
+  let carryOut: (notice: Raised) => Direct | undefined = () => undefined
+  /** Receivers of notices in the flush under way, beside the units' own actors. */
+  let receivers: Array<Cell> = []
   const ledger = appendRows(counterLedger(options.counters))
   const changes = changeCounters(options.counters)
   const parts = new Map<unknown, { readonly insert: Part; readonly update: Part }>()
@@ -261,6 +290,8 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
   /** Actors which are being read, so that many who ask for one read it once. */
   const loading = new Map<Cell, Deferred.Deferred<void, Unavailable>>()
   const scope = yield* Effect.scope
+  /** Units of the flush under way which have carried out notices. */
+  const direct = new Set<Unit>()
   /** Units without an answer yet. */
   const open = new Set<Unit>()
   let closed = false
@@ -327,7 +358,10 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
       byKey.set(counters.key, rowsOfKey)
     }
     const touched = new Map<string, { readonly change: CounterChange; readonly deltas: Record<string, number> }>()
-    const noticeRows: Array<Committed["notices"][number]> = []
+    const noticeRows: Array<Raised> = []
+    /** From one source to one receiver: what comes behind a row becomes a row. */
+    const written = new Set<string>()
+    let carriedOut = 0
     const put = (part: Part, row: Row) => {
       const into = rows.get(part) ?? []
       into.push(row)
@@ -338,7 +372,7 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
       const mine = new Map<Cell, Staged>()
       const writes: Array<readonly [Part, Row]> = []
       const applied: Array<CounterChange> = []
-      const raised: Array<Committed["notices"][number]> = []
+      const raised: Array<Raised> = []
       const view = (cell: Cell): Staged => {
         const own = mine.get(cell)
         if (own !== undefined) return own
@@ -357,7 +391,12 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
         if (row === undefined) throw new Error(`there are no counters of ${change.key} at ${change.part}`)
         for (const [name, delta] of Object.entries(change.deltas)) row.values[name] = row.values[name]! + sign * delta
       }
-      const execute = (cell: Cell, key: string, command: Tagged): Result.Result<unknown, unknown> => {
+      const execute = (
+        cell: Cell,
+        key: string,
+        command: Tagged,
+        cause = unit.options.cause
+      ): Result.Result<unknown, unknown> => {
         const definition: AnyDefinition = cell.definition
         const current = view(cell)
         const fingerprint = fingerprintOf(command)
@@ -421,7 +460,7 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
             command: command._tag,
             events,
             refusal,
-            cause: unit.options.cause,
+            cause,
             over: definition.over?.(state) === true ? true : undefined,
             at: at(now)
           }
@@ -433,7 +472,7 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
       }
       const transaction: Transaction = {
         now,
-        execute: execute as Transaction["execute"],
+        execute: ((cell: Cell, key: string, command: Tagged) => execute(cell, key, command)) as Transaction["execute"],
         seqOf: (cell, key) => (view(cell).keys.get(key) ?? cell.keys.get(key))?.seq,
         state: (cell) => view(cell).state as never,
         write: (part, row) => writes.push([part, row]),
@@ -441,8 +480,44 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
           throw new Aborted(error)
         }
       }
+      /** Whether the notice has been carried out; when it cannot be, nothing of it is left. */
+      const carriedOutHere = (notice: Raised): boolean => {
+        const cell = directory.get(`${String(notice.row["receiver_type"])}/${String(notice.row["receiver_id"])}`)
+        if (cell === undefined || !cell.loaded || !cell.keysComplete || !takers.has(cell.definition)) return false
+        const taken = carryOut(notice)
+        if (taken === undefined) return false
+        const before = { writes: writes.length, raised: raised.length }
+        try {
+          // A refusal is remembered: the row is then delivered in vain until it is parked.
+          if (Result.isFailure(execute(cell, taken.key, taken.command, `command ${taken.key}`))) return false
+        } catch {
+          writes.length = before.writes
+          raised.length = before.raised
+          return false
+        }
+        if (!unit.options.cells.includes(cell)) {
+          cell.pending++
+          receivers.push(cell)
+        }
+        return true
+      }
+      const rowsOfNotices: Array<Raised> = []
+      const ways = new Set<string>()
+      let beside = 0
       try {
-        outcomes.push([unit, Exit.succeed(unit.options.body(transaction))])
+        const value = unit.options.body(transaction)
+        // Those which a receiver raises in turn are appended.
+        for (let index = 0; index < raised.length; index++) {
+          const notice = raised[index]!
+          const way = wayOf(notice.row)
+          if (!unit.plain && beside < directMax && !ways.has(way) && !written.has(way) && carriedOutHere(notice)) {
+            beside++
+          } else {
+            ways.add(way)
+            rowsOfNotices.push(notice)
+          }
+        }
+        outcomes.push([unit, Exit.succeed(value)])
       } catch (error) {
         for (const change of applied) count(change, -1)
         if (error instanceof Again) again.push([unit, error])
@@ -454,7 +529,10 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
         if (part.identity === undefined) put(part, row)
         else single.set(`${part.table} ${toJson(part.identity.map((name) => row[name]))}`, [part, row])
       }
-      for (const notice of raised) {
+      for (const way of ways) written.add(way)
+      carriedOut += beside
+      if (beside > 0) direct.add(unit)
+      for (const notice of rowsOfNotices) {
         noticeRows.push(notice)
         put(noticePart, notice.row)
       }
@@ -517,7 +595,7 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
       guarded: all.reduce((sum, { part, rows: partRows }) => sum + (part.guarded ? partRows.length : 0), 0),
       parts: all.sort((left, right) => (left.part.name < right.part.name ? -1 : 1))
     }
-    const committed: Committed = { notices: noticeRows, timers: timerRows, cleared: clearedRows }
+    const committed: Committed = { notices: noticeRows, carriedOut, timers: timerRows, cleared: clearedRows }
     return { write, staged, outcomes, again, committed }
   }
 
@@ -589,7 +667,19 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
   })
 
   /** One attempt to make a batch durable; gives what has to run again. */
-  const write = Effect.fnUntraced(function* (batch: ReadonlyArray<Unit>) {
+  const write = (batch: ReadonlyArray<Unit>) =>
+    Effect.onExit(writeOnce(batch), (exit) =>
+      Effect.sync(() => {
+        for (const cell of receivers) {
+          cell.pending--
+          if (Exit.isFailure(exit)) cell.loaded = false
+        }
+        receivers = []
+      })
+    )
+
+  const writeOnce = Effect.fnUntraced(function* (batch: ReadonlyArray<Unit>) {
+    direct.clear()
     const missing = new Set(batch.flatMap(({ options: { cells: needed } }) => needed.filter(({ loaded }) => !loaded)))
     yield* reload([...missing], true)
     const keys = counterKeys(batch)
@@ -642,6 +732,11 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
       if (failure._tag === "Die" || (failure._tag === "Fail" && failure.error._tag === "Rejected")) {
         // One of them has a content which the database, or its actor's table, does not take.
         if (batch.length > 1) return yield* inHalves(batch)
+        // Its own, or that of an actor which it has only told something?
+        if (direct.has(batch[0]!)) {
+          batch[0]!.plain = true
+          continue
+        }
         yield* Effect.logError(`A unit is refused: ${batch[0]!.options.cause}`, written.cause)
         const defect = failure._tag === "Die" ? failure.defect : new Error(`refused by ${nameOf(failure.error)}`)
         settle(batch[0]!, Exit.die(defect))
@@ -733,7 +828,8 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
           options: unitOptions,
           done: Deferred.makeUnsafe(),
           since: now.epochMilliseconds,
-          conflicts: 0
+          conflicts: 0,
+          plain: false
         }
         open.add(made)
         for (const cell of unitOptions.cells) {
@@ -880,6 +976,12 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
           if (set.size === 0 && watchers.get(address) === set) watchers.delete(address)
         })
       }),
+    takesNotices: (definition) => {
+      takers.add(definition)
+    },
+    onNotice: (given) => {
+      carryOut = given
+    },
     onCommit: (listener) => {
       listeners.push(listener)
     },
@@ -893,6 +995,9 @@ export const layer = (options: JournalOptions): Layer.Layer<Journal, never, Stor
 
 /** Acknowledges delivered notices with whatever else is written next. */
 export const acknowledge = acknowledgeNotices
+
+const wayOf = ({ receiver_id, receiver_type, source_id, source_type }: Row) =>
+  `${String(source_type)}/${String(source_id)}>${String(receiver_type)}/${String(receiver_id)}`
 
 const nameOf = (error: StoreError) => (error._tag === "Rejected" ? error.constraint : error._tag)
 

@@ -3,6 +3,8 @@
  * repeated until acknowledged, and set aside for an operator after their attempts. One that is set aside holds up those behind it, from
  * the same source to the same receiver, and nobody else. REQ-GEN-07, REQ-GEN-09, REQ-MSG-01, REQ-MSG-03.
  *
+ * A notice to an actor in memory on the same node is carried out in the transaction that raises it, and needs no row; see the journal.
+ *
  * Order rests on this: of a bucket that is `current` all pending notices are in memory, so that a new one may go behind them. Those of
  * other buckets stay in their rows until a read has found everything before them. The last owner of a bucket may still finish a flush of
  * its own afterwards; whoever writes next to that actor has read it since, and then its notices have to be read again as well.
@@ -204,7 +206,19 @@ export const make = Effect.fnUntraced(function* (options: NoticesOptions) {
     else current.delete(notice.bucket)
   }
 
-  journal.onCommit(({ notices }) => {
+  // Only when nothing older is on the same way: of a bucket that is current, and not being read, all of that is in memory.
+  journal.onNotice(({ readAt, row }) => {
+    if (reading !== undefined) return undefined
+    const notice = fromRow(row)
+    const way = wayOf(notice)
+    if (readAt > (current.get(notice.bucket) ?? -1) || blocked.has(way) || ways.has(way)) return undefined
+    if (!placement.isLocal(notice.bucket) || !placement.isLocal(placement.bucketOf(notice.receiverId))) return undefined
+    const key = keyOf(notice)
+    const command = placement.commandOf(notice.receiverType, { ...(notice.message as object), key })
+    return command === undefined ? undefined : { key, command }
+  })
+  journal.onCommit(({ carriedOut, notices }) => {
+    if (carriedOut > 0) fork(Metric.update(delivered, carriedOut))
     for (const { readAt, row } of notices) {
       const notice = fromRow(row)
       if (!placement.isLocal(notice.bucket)) continue

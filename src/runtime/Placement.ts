@@ -5,7 +5,7 @@
  * Remote calls arrive at one cluster entity a bucket and not at one an actor: activating an entity costs 120 us and 15 KB, four times a
  * checkout; see docs/decisions/0002-one-host-per-bucket.md.
  */
-import { type Cause, Context, Duration, Effect, Exit, Layer, Predicate, Schema } from "effect"
+import { type Cause, Context, Duration, Effect, Exit, Layer, Option, Predicate, Schema } from "effect"
 import { ClusterSchema, Entity, Sharding } from "effect/cluster"
 import * as EntityId from "effect/cluster/EntityId"
 import { Rpc } from "effect/rpc"
@@ -42,6 +42,7 @@ type AnyHandler = (id: string, payload: unknown) => Effect.Effect<unknown, unkno
 interface Codecs {
   readonly encodePayload: (payload: unknown) => Effect.Effect<unknown, unknown>
   readonly decodePayload: (payload: unknown) => Effect.Effect<unknown, unknown>
+  readonly payloadOf: (value: unknown) => Option.Option<unknown>
   readonly encodeSuccess: (value: unknown) => Effect.Effect<unknown, unknown>
   readonly decodeSuccess: (value: unknown) => Effect.Effect<unknown, unknown>
   readonly encodeError: (value: unknown) => Effect.Effect<unknown, unknown>
@@ -57,6 +58,7 @@ const makeCodecs = (rpc: Rpc.AnyWithProps): Codecs => {
   return {
     encodePayload: Schema.encodeUnknownEffect(payload),
     decodePayload: Schema.decodeUnknownEffect(payload),
+    payloadOf: Schema.decodeUnknownOption(payload),
     encodeSuccess: Schema.encodeUnknownEffect(success),
     decodeSuccess: Schema.decodeUnknownEffect(success),
     encodeError: Schema.encodeUnknownEffect(error),
@@ -106,6 +108,8 @@ export class Placement extends Context.Service<
     ) => (id: string) => ClientOf<E>
     /** One call with a message which is known only at run time, in the contract's JSON. */
     readonly send: (contract: string, id: string, message: unknown) => Effect.Effect<unknown, unknown>
+    /** A keyed message, given in the contract's JSON, as the command it stands for; nothing when it is none. */
+    readonly commandOf: (contract: string, message: unknown) => { readonly _tag: string } | undefined
     readonly serve: <E extends AnyContract>(contract: E, handlers: HandlersOf<E>) => void
     /** Whether this node answers the contract's calls: a starting one has buckets before it has all of its actors. */
     readonly serves: (contract: string) => boolean
@@ -288,6 +292,13 @@ export const make = Effect.fnUntraced(function* (options: PlacementOptions) {
           ask(contract, id, tag, payload, options.callTimeout)
         )
       }),
+    commandOf: (contract, message) => {
+      const tag = Predicate.hasProperty(message, "_tag") ? String(message._tag) : ""
+      const payload = Option.getOrUndefined(codecsOf.get(contract)?.get(tag)?.payloadOf(message) ?? Option.none())
+      if (!Predicate.hasProperty(payload, "key")) return undefined
+      const { key: _, ...content } = payload
+      return { _tag: tag, ...content }
+    },
     serve: (contract, handlers) => {
       learn(contract)
       handlersOf.set(contract.type, handlers as unknown as Readonly<Record<string, AnyHandler>>)
