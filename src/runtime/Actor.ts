@@ -100,6 +100,8 @@ export class Cell<D extends AnyDefinition = AnyDefinition> {
   loaded = false
   /** When it was last read, as a number which grows with every read of this node; 0 when it never was. */
   readAt = 0
+  /** When that was, in milliseconds of the node's monotonic clock. */
+  readMillis = 0
   /** Units which are queued or in a flush: not to be forgotten meanwhile. */
   pending = 0
   readonly definition: D

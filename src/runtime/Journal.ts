@@ -9,6 +9,7 @@
 import { createHash } from "node:crypto"
 import {
   Cause,
+  Clock,
   Context,
   DateTime,
   Deferred,
@@ -109,6 +110,9 @@ export interface Answer<State> {
 
 /** How often a unit is decided again because others were first. */
 const conflictsMax = 8
+
+/** How long the last owner of a bucket may still be writing to it: longer than a flush takes before it is given up. */
+const settleFor = Duration.seconds(15)
 
 /** Remembered keys of one actor in memory; the older half goes when there are more. */
 const keysMax = 1000
@@ -298,6 +302,15 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
   let away = false
   /** Reads of actors so far. */
   let reads = 0
+  const clock = yield* Clock.Clock
+  const monotonic = () => Number(clock.monotonicTimeNanosUnsafe() / 1_000_000n)
+  /** From when on what is read of a bucket's actors stays as it was read, unless it is written here. */
+  const settledAt = new Map<number, number>()
+  /** An actor whose last owner may have written to it after it was read here: it is read once more. */
+  const mayHaveChanged = ({ bucket, readMillis }: Cell): boolean => {
+    const settled = settledAt.get(bucket)
+    return settled !== undefined && readMillis < settled && settled <= monotonic()
+  }
 
   const partsOf = (table: StateColumns) => {
     let made = parts.get(table)
@@ -327,10 +340,12 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
   /** `flushing`: nothing is committed meanwhile, so that what is read counts, whatever it is. */
   const reload = Effect.fnUntraced(function* (cells: ReadonlyArray<Cell>, flushing: boolean) {
     if (cells.length === 0) return
+    const now = monotonic()
     const loaded = yield* store.load(cells)
     reads++
     cells.forEach((cell, index) => {
       const { keys, keysComplete, row } = loaded[index]!
+      cell.readMillis = now
       // A flush may have overtaken this read.
       if (!flushing && cell.version > Number(row?.["version"] ?? 0)) return
       cell.state = row === undefined ? cell.definition.initial : cell.definition.table.fromRow(row)
@@ -843,7 +858,7 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
     })
 
   const ensureLoaded = Effect.fnUntraced(function* (cells: ReadonlyArray<Cell>) {
-    const missing = cells.filter(({ loaded }) => !loaded)
+    const missing = cells.filter((cell) => !cell.loaded || mayHaveChanged(cell))
     if (missing.length === 0) return
     if (closed) return yield* new Unavailable({ retryAfterMs: 1000 })
     const others = new Set(missing.flatMap((cell) => loading.get(cell) ?? []))
@@ -955,6 +970,8 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
       }),
     release: (buckets) =>
       Effect.sync(() => {
+        const settled = monotonic() + Duration.toMillis(settleFor)
+        for (const bucket of buckets) settledAt.set(bucket, settled)
         for (const [address, cell] of directory) {
           if (!buckets.has(cell.bucket)) continue
           // One that units wait for stays what they and everybody after them get, and is read again.

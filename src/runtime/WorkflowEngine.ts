@@ -21,6 +21,7 @@ import { keepFirst, type Row, setTimers } from "./Table.ts"
 import { clear as clearTimer, Timers } from "./Timers.ts"
 import {
   type ExecutionDefinition,
+  type ExecutionState,
   Executions,
   executionType,
   type InFlight,
@@ -143,6 +144,16 @@ export const make = Effect.fnUntraced(function* (options: WorkflowEngineOptions)
   let stopped = false
 
   const cellOf = (id: string, bucket: number) => journal.cell(definition, id, bucket)
+
+  /** Read again unless it is as `expected`: another node may have had it meanwhile. What is finished stays so. */
+  const freshCellOf = Effect.fnUntraced(function* (
+    id: string,
+    bucket: number,
+    expected: (state: ExecutionState) => boolean
+  ) {
+    const cell = yield* cellOf(id, bucket)
+    return cell.state._tag === "Finished" || expected(cell.state) ? cell : yield* journal.reread(cell)
+  })
 
   /** Runs the body of an execution, unless it is under way here. */
   const run = (id: string, bucket: number, started = false): void => {
@@ -351,16 +362,17 @@ export const make = Effect.fnUntraced(function* (options: WorkflowEngineOptions)
   }
 
   const awaken = Effect.fnUntraced(function* (id: string, bucket: number, how: Awakening) {
-    const cell = yield* cellOf(id, bucket)
     const { afterwards, cause, explicit = false, interrupt = false, write } = how
+    const wakes = (state: ExecutionState) =>
+      state._tag === "Running" || (state._tag === "Suspended" && (!state.failed || explicit))
+    const cell = yield* freshCellOf(id, bucket, wakes)
     const turn = yield* journal.unit({
       cells: [cell],
       cause,
       body: (transaction) => {
         write?.(transaction)
         const state = transaction.state(cell)
-        if (state._tag !== "Running" && state._tag !== "Suspended") return undefined
-        if (state._tag === "Suspended" && state.failed && !explicit) return undefined
+        if (state._tag === "Absent" || state._tag === "Finished" || !wakes(state)) return undefined
         transaction.execute(cell, `wake/${state.turn}`, { _tag: "Wake", explicit, interrupt })
         return state.turn + 1
       }
@@ -564,7 +576,7 @@ export const make = Effect.fnUntraced(function* (options: WorkflowEngineOptions)
         return
       }
       if (name !== watchdogTimer) return yield* wake(id, bucket, { cause: `timer ${name}`, write: clear })
-      const cell = yield* cellOf(id, bucket)
+      const cell = yield* freshCellOf(id, bucket, ({ _tag }) => _tag === "Running")
       const now = yield* DateTime.now
       if (isRunning(cell)) run(id, bucket)
       // A new owner hears of it before it is due; only afterwards must it be moved.
