@@ -1,8 +1,10 @@
 /** What must hold of a run, seen from outside: from what customers heard, and from what the tables say in the end. */
-import { Schema } from "effect"
+import { Duration, Schema } from "effect"
 import type { AnyDefinition } from "../../src/runtime/Actor.ts"
 import { toJson, type Row } from "../../src/runtime/Table.ts"
-import type { Histories } from "./Clients.ts"
+import { makeDefinition } from "../../src/runtime/WorkflowExecution.ts"
+import { keysOf } from "./Errand.ts"
+import type { Heard, Histories } from "./Clients.ts"
 import type { Database } from "./Database.ts"
 import { items, unitsOfItem, vault, wallet, type WalletEvent } from "./Wallet.ts"
 
@@ -17,8 +19,10 @@ interface Entry {
   readonly state: unknown
 }
 
+const workflow = makeDefinition(Duration.seconds(10))
+
 const decoders = new Map(
-  [wallet, vault].map((definition: AnyDefinition) => [
+  [wallet, vault, workflow].map((definition: AnyDefinition) => [
     definition,
     Schema.decodeUnknownSync(Schema.Array(Schema.toCodecJson(definition.event)))
   ])
@@ -113,6 +117,7 @@ export const check = (
   const violations: Array<string> = []
   const wallets = historiesOf(database, wallet, violations)
   const vaults = historiesOf(database, vault, violations)
+  historiesOf(database, workflow, violations)
 
   for (const { heard: all, key, wallet: id, what } of commands) {
     if (all.length === 0) violations.push(`${key} (${what}) was never answered`)
@@ -125,6 +130,10 @@ export const check = (
         .size > 1
     )
       violations.push(`${key} (${what}) got different answers: ${heard.map(toJson).join(", ")}`)
+    if (what.startsWith("Errand")) {
+      violations.push(...checkErrand(wallets, key, what, first))
+      continue
+    }
     const entry = wallets.get(id)?.find((one) => one.key === key)
     switch (first._tag) {
       case "Broken":
@@ -205,10 +214,35 @@ export const check = (
     if (sent.join() !== received.join()) violations.push(`${way}: sent ${sent.join()}, and received ${received.join()}`)
   }
 
+  for (const { id, name, status } of database.rows("runtime.workflows")) {
+    if (status !== "completed" && status !== "failed")
+      violations.push(`${String(name)} ${String(id)} is still ${String(status)}`)
+  }
   for (const table of ["runtime.notices", "runtime.timers"]) {
     for (const row of database.rows(table)) violations.push(`left in ${table}: ${toJson(row)}`)
   }
   return violations
+}
+
+/** What an errand has done to wallets, by what its customer heard. */
+const checkErrand = (
+  wallets: ReadonlyMap<string, ReadonlyArray<Entry>>,
+  errand: string,
+  what: string,
+  heard: Heard
+): ReadonlyArray<string> => {
+  const keys = keysOf(errand)
+  const done = (key: string) =>
+    [...wallets.values()].flat().filter((entry) => entry.key === key && entry.refusal === undefined).length
+  const happened = `${done(keys.out)} out, ${done(keys.in)} in, ${done(keys.back)} back`
+  const wanted =
+    heard._tag === "Done"
+      ? "1 out, 1 in, 0 back"
+      : heard._tag === "Refused" && heard.refusal.startsWith("Returned")
+        ? "1 out, 0 in, 1 back"
+        : "0 out, 0 in, 0 back"
+  if (heard._tag === "Broken") return [`${errand} (${what}) broke: ${heard.what}`]
+  return happened === wanted ? [] : [`${errand} (${what}) ended as ${toJson(heard)}, and did: ${happened}`]
 }
 
 /** Counters and their ledger, which must agree with what wallets have taken at any time. */

@@ -1,7 +1,9 @@
 /** Who uses a simulated cluster: customers who repeat a command, with its key, until they have its answer, and who write down what they heard. */
-import { Cause, Effect, Exit } from "effect"
+import { Cause, Effect, Exit, Fiber } from "effect"
+import { DurableDeferred } from "effect/workflow"
 import { Placement } from "../../src/runtime/Placement.ts"
 import type { Dice } from "./Dice.ts"
+import { Errand, Go } from "./Errand.ts"
 import type { Node, Services } from "./Node.ts"
 import { type Answer, items, Saving, Wallet } from "./Wallet.ts"
 import type { Process, World } from "./World.ts"
@@ -67,6 +69,33 @@ const commandOf = (dice: Dice, key: string): Command => {
   return { key, wallet, what, effect, heard: [] }
 }
 
+/** Runs an errand to its end; whoever asks again waits for the same one. */
+const errandOf = (dice: Dice, key: string): Command => {
+  const [from, to] = [dice.pick(walletNames), dice.pick(walletNames)]
+  const amount = BigInt(dice.between(1, 10))
+  const payload = {
+    errand: key,
+    from,
+    to,
+    amount,
+    waitMs: dice.between(0, 4000),
+    asks: dice.chance(0.4),
+    inVain: dice.chance(0.3)
+  }
+  const says = dice.chance(0.5)
+  const effect = Effect.gen(function* () {
+    if (payload.asks) {
+      const executionId = yield* says ? Errand.execute(payload, { discard: true }) : Errand.executionId(payload)
+      const token = DurableDeferred.tokenFromExecutionId(Go, { workflow: Errand, executionId })
+      yield* DurableDeferred.succeed(Go, { token, value: amount })
+    }
+    const balance = yield* Errand.execute(payload)
+    return { balance, version: 0 }
+  })
+  const what = `Errand of ${amount} to ${to}${payload.asks ? ", when told to" : ""}${payload.inVain ? ", in vain" : ""}`
+  return { key, wallet: from, what, effect, heard: [] }
+}
+
 const heardFrom = (exit: Exit.Exit<Answer, { readonly _tag: string }>): Heard | undefined => {
   if (Exit.isSuccess(exit)) return { _tag: "Done", answer: exit.value }
   const [reason] = exit.cause.reasons
@@ -110,6 +139,14 @@ const ask = <A, E>(
     })
   })
 
+/** What some node says of a wallet. */
+export const look = (nodes: ReadonlyArray<Node>, wallet: string, onAnswer: (answer: Answer) => void): void => {
+  const [node] = nodes
+  node?.run(on((placement) => placement.client(Wallet)(wallet).Look()).pipe(Effect.retry({ times: 20 })), (exit) => {
+    if (Exit.isSuccess(exit)) onAnswer(exit.value)
+  })
+}
+
 /** A customer, until all of its commands are answered. */
 export const startClient = (
   { histories, nodes, until, world }: ClientOptions,
@@ -127,7 +164,10 @@ export const startClient = (
     Effect.suspend(() => {
       const node = pickNode()
       return ask(world, dice, process, node, command.effect).pipe(
-        Effect.timeoutOrElse({ duration: dice.between(500, 6000), orElse: () => Effect.succeed(undefined) }),
+        Effect.timeoutOrElse({
+          duration: command.what.startsWith("Errand") ? dice.between(1000, 15_000) : dice.between(500, 6000),
+          orElse: () => Effect.succeed(undefined)
+        }),
         Effect.map((exit) => {
           const heard = exit === undefined ? undefined : heardFrom(exit)
           if (heard === undefined) return false
@@ -139,32 +179,39 @@ export const startClient = (
         })
       )
     })
+  const untilHeard = Effect.fnUntraced(function* (command: Command) {
+    histories.commands.push(command)
+    tell(`${command.key} ${command.wallet}: ${command.what}`)
+    while (command.heard.length === 0) {
+      // Impatient ones ask twice at once.
+      if (dice.chance(0.1)) yield* Effect.all([attempt(command), attempt(command)], { concurrency: "unbounded" })
+      else yield* attempt(command)
+      if (command.heard.length === 0) yield* Effect.sleep(dice.between(10, 400))
+    }
+    // Careful ones ask again later.
+    if (dice.chance(0.15)) yield* attempt(command)
+  })
+  const question = Effect.gen(function* () {
+    const wallet = dice.pick(walletNames)
+    const answer = yield* ask(
+      world,
+      dice,
+      process,
+      pickNode(),
+      on((placement) => placement.client(Wallet)(wallet).Look())
+    ).pipe(Effect.timeoutOrElse({ duration: 3000, orElse: () => Effect.succeed(undefined) }))
+    if (answer !== undefined && Exit.isSuccess(answer)) histories.seen.push({ wallet, answer: answer.value })
+  })
   const program = Effect.gen(function* () {
+    const errands: Array<Fiber.Fiber<void>> = []
     for (let count = 0; world.elapsed < until; count++) {
-      const command = commandOf(dice, `${name}/${count}`)
-      histories.commands.push(command)
-      tell(`${command.key} ${command.wallet}: ${command.what}`)
-      while (command.heard.length === 0) {
-        // Impatient ones ask twice at once.
-        if (dice.chance(0.1)) yield* Effect.all([attempt(command), attempt(command)], { concurrency: "unbounded" })
-        else yield* attempt(command)
-        if (command.heard.length === 0) yield* Effect.sleep(dice.between(10, 400))
-      }
-      // Careful ones ask again later.
-      if (dice.chance(0.15)) yield* attempt(command)
-      if (dice.chance(0.15)) {
-        const wallet = dice.pick(walletNames)
-        const looked = yield* ask(
-          world,
-          dice,
-          process,
-          pickNode(),
-          on((placement) => placement.client(Wallet)(wallet).Look())
-        ).pipe(Effect.timeoutOrElse({ duration: 3000, orElse: () => Effect.succeed(undefined) }))
-        if (looked !== undefined && Exit.isSuccess(looked)) histories.seen.push({ wallet, answer: looked.value })
-      }
+      const key = `${name}/${count}`
+      if (dice.chance(0.12)) errands.push(yield* Effect.forkChild(untilHeard(errandOf(dice, key))))
+      else yield* untilHeard(commandOf(dice, key))
+      if (dice.chance(0.15)) yield* question
       yield* Effect.sleep(dice.chance(0.4) ? dice.between(100, 1500) : dice.between(0, 30))
     }
+    for (const errand of errands) yield* Fiber.join(errand)
   })
   process.run(program, (exit) => {
     if (Exit.isFailure(exit))

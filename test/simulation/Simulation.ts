@@ -1,15 +1,17 @@
 /** One run from one seed: a cluster, its customers and what befalls them, and at the end what was violated. */
-import { Context, Effect } from "effect"
+import { Context, Effect, Layer } from "effect"
 import * as MemoryStore from "../../src/runtime/MemoryStore.ts"
 import { check, checkCounters } from "./Checker.ts"
-import { type Histories, startClient } from "./Clients.ts"
+import { type Histories, look, startClient, walletNames } from "./Clients.ts"
 import { Cluster } from "./Cluster.ts"
 import { type Around, Database } from "./Database.ts"
 import { diceOf } from "./Dice.ts"
+import { errands } from "./Errand.ts"
 import { type FaultKind, Faults } from "./Faults.ts"
 import { Node } from "./Node.ts"
+import { toJson } from "../../src/runtime/Table.ts"
 import type { Trace } from "./Trace.ts"
-import { bins, hosted, memoryOptions } from "./Wallet.ts"
+import { bins, memoryOptions, wallets } from "./Wallet.ts"
 import { Stuck, World } from "./World.ts"
 
 export interface Outcome {
@@ -33,6 +35,9 @@ const faultyMillis = 10_000
 /** How long everything may take after the last of them. */
 const mendedMillis = 60_000
 
+/** When, after the last fault, what a node says of an actor is no older than its row: buckets have moved, and their last owners are silent. */
+const settledMillis = 26_000
+
 /** Never fails: what goes wrong in it is a violation. */
 export const simulate = async (seed: number, options: SimulationOptions = {}): Promise<Outcome> => {
   const world = new World(diceOf(seed))
@@ -51,7 +56,7 @@ export const simulate = async (seed: number, options: SimulationOptions = {}): P
       new Node(world, `node-${++started}`, database, cluster, {
         counters: bins,
         around: options.around ?? ((store) => store),
-        hosted
+        hosted: Layer.mergeAll(wallets, errands)
       })
   })
   const histories: Histories = { commands: [], seen: [] }
@@ -71,6 +76,17 @@ export const simulate = async (seed: number, options: SimulationOptions = {}): P
       await world.runUntil(until)
     }
     if (!atRest()) violations.push(`not all is done ${mendedMillis / 1000} s after everything was mended`)
+    // What a customer is told is how it is, also where somebody else wrote last: as soon as nobody else can have.
+    until = Math.max(until, faultyMillis + settledMillis)
+    await world.runUntil(until)
+    const told = new Map<string, string>()
+    for (const id of walletNames) look(faults.nodes, id, (answer) => told.set(id, toJson(answer)))
+    await world.runUntil(until + 3000)
+    for (const { balance, id, version } of database.rows("simulated.wallets")) {
+      const is = toJson({ balance, version })
+      if (told.get(String(id)) !== is)
+        violations.push(`${String(id)} is ${is}, and a customer is told ${told.get(String(id))}`)
+    }
   } catch (error) {
     if (!(error instanceof Stuck)) throw error
     violations.push(error.message)

@@ -285,7 +285,7 @@ const saving = Effect.gen(function* () {
   })
 })
 
-export const hosted: Layer.Layer<never, never, Actors | Journal | Placement> = Layer.effectDiscard(
+export const wallets: Layer.Layer<never, never, Actors | Journal | Placement> = Layer.effectDiscard(
   Effect.gen(function* () {
     const actors = yield* Actors
     actors.host(hosting)
