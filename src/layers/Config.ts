@@ -204,6 +204,12 @@ export const captureHorizon = (values: Values): Duration.Duration => {
   return pauses.reduce(Duration.sum, Duration.sum(tries, latest))
 }
 
+/** A node is still the owner of its shards after a pause as long as this: its locks outlive its last heartbeat by more. */
+export const pauseMax = (values: Values): Duration.Duration =>
+  Duration.subtract(values.SHARD_LOCK_EXPIRATION, Duration.min(values.SHARD_LOCK_REFRESH, third(values)))
+
+const third = (values: Values): Duration.Duration => Duration.times(values.SHARD_LOCK_EXPIRATION, 1 / 3)
+
 /** Timers may be late by as much. N-062. */
 const latest = Duration.seconds(60)
 

@@ -1,5 +1,5 @@
 /** Everything a node consists of: the one place where implementations are picked and joined. */
-import { Effect, Layer, Result, Schedule } from "effect"
+import { Duration, Effect, Layer, Result, Schedule } from "effect"
 import type * as Runners from "effect/cluster/Runners"
 import type { HttpServer } from "effect/http/HttpServer"
 import type { ServeError } from "effect/http/HttpServerError"
@@ -16,13 +16,16 @@ import { authenticationLayer, AuthTokens, type AuthTokensOptions, type AuthToken
 import { Draining } from "../rpc/Draining.ts"
 import { Readiness } from "../rpc/Health.ts"
 import * as Server from "../rpc/Server.ts"
+import type { Journal } from "../runtime/Journal.ts"
 import { Placement } from "../runtime/Placement.ts"
+import type { Store } from "../runtime/Store.ts"
 import * as Cluster from "./Cluster.ts"
-import { gatewayLimitsOf, limitsOf, serverLimitsOf } from "./Config.ts"
+import { gatewayLimitsOf, limitsOf, pauseMax, serverLimitsOf } from "./Config.ts"
 import * as Handlers from "./Handlers.ts"
 import type { Values } from "./Settings.ts"
 import * as Shop from "./Shop.ts"
 import * as Sql from "./Sql.ts"
+import * as Watchdog from "./Watchdog.ts"
 
 export interface NodeOptions {
   readonly values: Values
@@ -64,9 +67,11 @@ export const layer = (
       ...(values.STRIPE_PORT === undefined ? {} : { port: values.STRIPE_PORT })
     })
   ).pipe(Layer.provideMerge(cluster))
-  const shop = Shop.layer({ databaseUrl: values.DATABASE_URL, limits: limitsOf(values) }).pipe(
-    Layer.provideMerge(surroundings)
-  )
+  const shop = Shop.layer({
+    databaseUrl: values.DATABASE_URL,
+    limits: limitsOf(values),
+    pauseMax: pauseMax(values)
+  }).pipe(Layer.provideMerge(surroundings))
   const identity = authenticationLayer.pipe(Layer.provideMerge(AuthTokens.layer(authOptions(values))))
   const handlers = Handlers.layer.pipe(
     Layer.provideMerge(Layer.mergeAll(identity, readiness(values), Draining.layer)),
@@ -80,7 +85,8 @@ export const layer = (
     dev: options.demo,
     limits: serverLimitsOf(values)
   }).pipe(Layer.provideMerge(handlers))
-  return drained(values).pipe(Layer.provideMerge(edge))
+  const watchdog = Watchdog.layer({ exitAfter: values.STALL_EXIT_AFTER })
+  return Layer.mergeAll(drained(values), watchdog).pipe(Layer.provideMerge(edge))
 }
 
 /** Migrates or waits for who does; then makes sure whose database this is. */
@@ -110,13 +116,17 @@ const authOptions = (values: Values): AuthTokensOptions => ({
       : { _tag: "Secret", secret: values.AUTH_SECRET }
 })
 
-/** Ready: the database answers, no migration is pending, and this node has a share of the work. REQ-OPS-01. */
+/** A node whose steps take longer is better left alone by new callers. */
+const gettingOn = Duration.seconds(3)
+
+/** Ready: the database answers, no migration is pending, this node has a share of the work, and it gets on. REQ-OPS-01. */
 const readiness = (values: Values) =>
   Layer.effect(
     Readiness,
     Effect.gen(function* () {
       const sql = yield* SqlClient
       const placement = yield* Placement
+      const services = yield* Effect.context<Journal | SqlClient | Store>()
       // What was migrated stays migrated.
       let current = false
       const runners = sql<{ count: bigint }>`select count(*) from cluster_runners where healthy`
@@ -132,9 +142,10 @@ const readiness = (values: Values) =>
         // Of more nodes than shards, some have none, and are none the worse for it.
         const others = database ? Number(alive.success[0]?.count ?? 0) : 0
         const shards = (yield* placement.owned).length > 0 || others > values.CLUSTER_SHARDS
-        const checks = { database, migrations: current, shards }
-        return { ready: database && current && shards, checks }
-      }).pipe(Effect.provideService(SqlClient, sql))
+        const progress = Duration.isLessThan(yield* Watchdog.silentFor, gettingOn)
+        const checks = { database, migrations: current, shards, progress }
+        return { ready: database && current && shards && progress, checks }
+      }).pipe(Effect.provide(services))
       return Readiness.of({ report })
     })
   )

@@ -492,11 +492,19 @@ const runtime = {
     { minimum: 1, maximum: 1_000_000 }
   ),
   JOURNAL_RETRY_FOR: duration("10 seconds", { about: "How long a step waits for a database which has gone away." }),
-  JOURNAL_FLUSH_TIMEOUT: duration("10 seconds", { about: "For one transaction, before its connection is given up." }),
+  JOURNAL_FLUSH_TIMEOUT: duration("5 seconds", { about: "For one transaction, before its connection is given up." }),
   JOURNAL_IDLE_IN_TRANSACTION: duration(
     "4 seconds",
     { about: "A frozen node keeps rows locked for this long: Postgres then ends its transactions." },
     { from: "1 second" }
+  ),
+  STALL_EXIT_AFTER: duration(
+    "6 seconds",
+    {
+      about:
+        "A node which makes no progress for so long, although its database answers, ends itself with exit code 70, for its supervisor to start it again."
+    },
+    { from: "2 seconds" }
   ),
   TIMER_SWEEP_INTERVAL: duration("500 millis", { about: "How often due timers are read." }),
   TIMER_CONCURRENCY: whole(

@@ -85,7 +85,7 @@ export const defaultLimits: ShopLimits = {
     queueMax: 10_000,
     residentMax: 20_000,
     retryFor: Duration.seconds(10),
-    flushTimeout: Duration.seconds(10),
+    flushTimeout: Duration.seconds(5),
     idleInTransaction: Duration.seconds(4),
     timerSweepInterval: Duration.millis(500),
     timerConcurrency: 10,
@@ -145,6 +145,8 @@ export interface ShopOptions {
   /** For the journal's own connection; the pool is the `SqlClient`. */
   readonly databaseUrl: Redacted.Redacted<string>
   readonly limits: ShopLimits
+  /** Where nodes share the work: the longest pause of this process after which it still has its part. */
+  readonly pauseMax?: Duration.Duration
   /** Put around the journal's store: tests let it fail, or their process die, at a chosen write. */
   readonly aroundStore?: (store: Store["Service"]) => Store["Service"]
 }
@@ -162,7 +164,8 @@ export const layer = (
     url: options.databaseUrl,
     counters: stockCounters,
     flushTimeout: runtime.flushTimeout,
-    idleInTransaction: runtime.idleInTransaction
+    idleInTransaction: runtime.idleInTransaction,
+    ...(options.pauseMax === undefined ? {} : { pauseMax: options.pauseMax })
   })
   const { aroundStore } = options
   const store =

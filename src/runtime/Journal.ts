@@ -248,6 +248,8 @@ export class Journal extends Context.Service<
     readonly resident: Effect.Effect<number>
     /** How often actors have been read so far; see `Committed.notices`. */
     readonly reads: () => number
+    /** How long the unit has waited which waits for longest. */
+    readonly waitingFor: Effect.Effect<Duration.Duration>
   }
 >()("cartwright/runtime/Journal") {}
 
@@ -758,6 +760,10 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
         return
       }
       for (const unit of batch) for (const cell of unit.options.cells) cell.loaded = false
+      if (failure._tag === "Fail" && failure.error._tag === "Fenced") {
+        yield* Effect.logWarning(`${batch.length} steps are given up: ${failure.error.message}`)
+        return refuse(batch)
+      }
       if (failure._tag === "Fail" && failure.error._tag === "Conflict") {
         const { constraint } = failure.error
         yield* Metric.update(conflictsTotal, 1)
@@ -1003,6 +1009,10 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
       listeners.push(listener)
     },
     resident: Effect.sync(() => directory.size),
+    waitingFor: Effect.map(DateTime.now, ({ epochMilliseconds }) => {
+      const oldest = open.values().next().value
+      return Duration.millis(oldest === undefined ? 0 : epochMilliseconds - oldest.since)
+    }),
     reads: () => reads
   })
 })

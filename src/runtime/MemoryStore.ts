@@ -2,7 +2,7 @@
  * The journal's store in memory, for tests: the same answers as Postgres gives, as one conformance suite makes sure, and faults on demand.
  * Several journals on one memory are several nodes on one database; a new one is a restart.
  */
-import { Context, DateTime, Effect, Latch, Layer } from "effect"
+import { Context, DateTime, Duration, Effect, Latch, Layer } from "effect"
 import {
   type Batch,
   Conflict,
@@ -214,6 +214,7 @@ export const make = Effect.fnUntraced(function* (options: MemoryStoreOptions) {
       .sort((left, right) => Number(left["seq"]) - Number(right["seq"]))
 
   const store = Store.of({
+    silentFor: Effect.succeed(Duration.zero),
     transact,
     load: (actors) =>
       reachable(() =>

@@ -4,8 +4,10 @@ import { DateTime, Duration, Effect, Exit, Fiber, Layer, Metric, Option, type Re
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { withTimeLimit } from "../domain/TimeLimit.ts"
+import * as Fence from "./Fence.ts"
 import {
   Conflict,
+  Fenced,
   type HistoryRow,
   type LoadedActor,
   Lost,
@@ -49,6 +51,11 @@ export interface PostgresStoreOptions {
   readonly flushTimeout: Duration.Duration
   /** How long a frozen node may keep rows locked: Postgres then ends its transaction. */
   readonly idleInTransaction: Duration.Duration
+  /**
+   * Shorter than it takes until another node has this one's work. After a pause of this process as long as that nothing is written until
+   * it knows again what is its own, and Postgres itself has ended its connection by then.
+   */
+  readonly pauseMax?: Duration.Duration
 }
 
 const causeOf = (
@@ -104,7 +111,8 @@ const makeLane = Effect.fnUntraced(function* (options: PostgresStoreOptions) {
         preparedStatementCacheSize: preparedStatements,
         keepAlive: "5 seconds",
         startupParameters: {
-          idle_in_transaction_session_timeout: `${Duration.toMillis(options.idleInTransaction)}`,
+          idle_in_transaction_session_timeout: `${Duration.toMillis(Duration.min(options.idleInTransaction, options.pauseMax ?? options.idleInTransaction))}`,
+          ...(options.pauseMax === undefined ? {} : { idle_session_timeout: `${Duration.toMillis(options.pauseMax)}` }),
           statement_timeout: `${Duration.toMillis(options.flushTimeout)}`,
           ...planning
         }
@@ -177,9 +185,47 @@ export const make = Effect.fnUntraced(function* (options: PostgresStoreOptions) 
       withTimeLimit(options.flushTimeout, () => Effect.succeedNone)
     )
 
+  const fence = options.pauseMax === undefined ? Fence.open : yield* Fence.make(options.pauseMax)
+  let answeredAt = performance.now()
+  const answered = Effect.sync(() => {
+    answeredAt = performance.now()
+  })
+
   const transact: Store["Service"]["transact"] = (keys, body) =>
     // What is sent on one connection for two transactions would be mixed.
-    alone.withPermits(1)(transactAlone(keys, body))
+    alone.withPermits(1)(
+      Effect.suspend(() => (fence.isClosed() ? Effect.fail(new Fenced()) : transactAlone(keys, body)))
+    )
+
+  /** Keeps the lane open, which would be taken for that of a frozen process, and tells whether it still leads anywhere. */
+  const beat = alone.withPermits(1)(
+    Effect.gen(function* () {
+      const held = yield* lane.acquire.pipe(Effect.mapError(lost))
+      const exit = yield* within(held.connection.query("select 1", []))
+      if (Option.isNone(exit) || Exit.isFailure(exit.value)) yield* lane.release(held)
+      else yield* answered
+    })
+  )
+  const beatEvery = Math.min(1000, Duration.toMillis(options.pauseMax ?? Duration.seconds(4)) / 4)
+  const runFork = Effect.runForkWith(yield* Effect.context<never>())
+  let beating = false
+  const beatWhenQuiet = () => {
+    if (beating || performance.now() - answeredAt < beatEvery) return
+    beating = true
+    runFork(
+      Effect.ensuring(
+        Effect.ignoreCause(beat),
+        Effect.sync(() => {
+          beating = false
+        })
+      ).pipe(Effect.forkIn(scope))
+    )
+  }
+  // In real time, whatever clock a test has: it is Postgres that waits.
+  yield* Effect.acquireRelease(
+    Effect.sync(() => setInterval(beatWhenQuiet, beatEvery).unref()),
+    (timer) => Effect.sync(() => clearInterval(timer))
+  )
 
   const transactAlone: Store["Service"]["transact"] = (keys, body) =>
     Effect.gen(function* () {
@@ -189,9 +235,10 @@ export const make = Effect.fnUntraced(function* (options: PostgresStoreOptions) 
         yield* lane.release(held)
         return yield* tooSlow
       }
-      if (Exit.isSuccess(exit.value)) return
+      if (Exit.isSuccess(exit.value)) return yield* answered
       const reason = exit.value.cause.reasons.find(({ _tag }) => _tag !== "Interrupt")
       const error = reason?._tag === "Fail" ? classify(reason.error) : undefined
+      if (error !== undefined && error._tag !== "Lost") yield* answered
       if (error?._tag === "Lost" || reason === undefined) yield* lane.release(held)
       else if (keys.length > 0) {
         const ended = yield* within(run(held.connection, "rollback"))
@@ -252,6 +299,7 @@ export const make = Effect.fnUntraced(function* (options: PostgresStoreOptions) 
 
   return Store.of({
     transact,
+    silentFor: Effect.sync(() => Duration.millis(performance.now() - answeredAt)),
     load,
     query,
     findKey: (definition, id, key) =>

@@ -1,5 +1,5 @@
 /** Where the journal keeps things: Postgres in service, memory in tests. One conformance suite runs against both. */
-import { Context, Data, type DateTime, type Effect } from "effect"
+import { Context, Data, type DateTime, type Duration, type Effect } from "effect"
 import type { Counters, Part, Row } from "./Table.ts"
 import type { AnyDefinition } from "./Actor.ts"
 
@@ -27,7 +27,14 @@ export class Lost extends Data.TaggedError("Lost")<{ readonly detail: string }> 
   }
 }
 
-export type StoreError = Conflict | Rejected | Lost
+/** This process was stopped for so long that others may have its work by now. Nothing of this flush was written, nor shall it be. */
+export class Fenced extends Data.TaggedError("Fenced")<{}> {
+  override get message() {
+    return "this process was stopped for too long"
+  }
+}
+
+export type StoreError = Conflict | Rejected | Lost | Fenced
 
 /** What one flush writes, by part. `guarded` is how many of the guarded parts' rows must be written. */
 export interface Batch {
@@ -133,6 +140,8 @@ export class Store extends Context.Service<
       notice: NoticeRow,
       outcome: { readonly error: string; readonly dueAt: DateTime.Utc; readonly parked: boolean }
     ) => Effect.Effect<void, Lost>
+    /** How long ago the way that flushes take has answered last. It is tried whenever there is nothing to flush. */
+    readonly silentFor: Effect.Effect<Duration.Duration>
     /** Reads on behalf of the runtime's own records (workflow executions, steps). */
     readonly query: (sql: string, parameters: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<Row>, Lost>
   }

@@ -176,6 +176,7 @@ const mortal = (diesAt = Number.POSITIVE_INFINITY, when: "before" | "after" = "b
       return Deferred.succeed(died, undefined)
     }),
     aroundStore: (store: Store["Service"]): Store["Service"] => ({
+      silentFor: store.silentFor,
       transact: (keys, body) =>
         Effect.suspend(() => {
           writes++

@@ -80,6 +80,7 @@ export class Database {
   open(node: Process): Store["Service"] {
     const ask = <A, E>(what: string, effect: Effect.Effect<A, E>) => this.request(node, what, effect)
     return Store.of({
+      silentFor: this.store.silentFor,
       transact: (keys, body) => this.transact(node, keys, body),
       load: (actors) => ask("load", this.store.load(actors)),
       findKey: (definition, id, key) => ask("find key", this.store.findKey(definition, id, key)),
