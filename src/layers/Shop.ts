@@ -28,7 +28,8 @@ import { layer as placementLayer, Placement } from "../runtime/Placement.ts"
 import { layer as storeLayer } from "../runtime/PostgresStore.ts"
 import { Store } from "../runtime/Store.ts"
 import { layer as timersLayer, type Timers } from "../runtime/Timers.ts"
-import { layer as workflowEngineLayer } from "../runtime/WorkflowEngine.ts"
+import { layer as workflowEngineLayer, type Workflows } from "../runtime/WorkflowEngine.ts"
+import { WorkflowSearch } from "../runtime/WorkflowSearch.ts"
 import * as CaptureFlow from "../workflows/capture/CaptureFlow.ts"
 import * as DeferredCapture from "../workflows/capture/DeferredCapture.ts"
 import { CheckoutActors } from "../workflows/checkout/CheckoutActors.ts"
@@ -154,7 +155,7 @@ export interface ShopOptions {
 export const layer = (
   options: ShopOptions
 ): Layer.Layer<
-  Actors | Journal | Notices | Placement | Store | Timers | CheckoutFlow.CheckoutFlow,
+  Actors | Journal | Notices | Placement | Store | Timers | CheckoutFlow.CheckoutFlow | Workflows | WorkflowSearch,
   never,
   Catalog | PaymentGateway | Promotions | Sharding.Sharding | ShippingQuotes | SqlClient
 > => {
@@ -196,7 +197,8 @@ export const layer = (
     acknowledgeWithin: runtime.acknowledgeWithin,
     sweepInterval: runtime.noticeSweepInterval
   })
-  const runtimeLayer = Layer.mergeAll(actorsLayer, notices, workflowEngineLayer).pipe(Layer.provideMerge(timers))
+  const engine = WorkflowSearch.layer.pipe(Layer.provideMerge(workflowEngineLayer))
+  const runtimeLayer = Layer.mergeAll(actorsLayer, notices, engine).pipe(Layer.provideMerge(timers))
   const definitions = Layer.sync(CheckoutActors, () => ({
     cart: CartActor.make(limits.cart),
     session: CheckoutSessionActor.make(limits.session),
