@@ -9,6 +9,7 @@ import * as AlertActor from "../entities/alert/AlertActor.ts"
 import type { AlertLimits } from "../entities/alert/AlertDecider.ts"
 import * as CartActor from "../entities/cart/CartActor.ts"
 import * as CheckoutSessionActor from "../entities/checkoutSession/CheckoutSessionActor.ts"
+import * as FailedCompensationActor from "../entities/failedCompensation/FailedCompensationActor.ts"
 import type { CompensationLimits } from "../entities/failedCompensation/FailedCompensationDecider.ts"
 import * as OrderActor from "../entities/order/OrderActor.ts"
 import type { OrderLimits } from "../entities/order/OrderDecider.ts"
@@ -38,6 +39,7 @@ import * as CheckoutFlow from "../workflows/checkout/CheckoutFlow.ts"
 import type { CheckoutLimits } from "../workflows/checkout/CheckoutLimits.ts"
 import * as CheckoutTerms from "../workflows/checkout/CheckoutTerms.ts"
 import * as CompensationFlow from "../workflows/compensation/CompensationFlow.ts"
+import * as RetryFlow from "../workflows/compensation/RetryFlow.ts"
 import * as RefundFlow from "../workflows/refund/RefundFlow.ts"
 
 /** Every number of the shop, with its place in REQUIREMENTS H where it has one. */
@@ -204,7 +206,8 @@ export const layer = (
     session: CheckoutSessionActor.make(limits.session),
     reservation: ReservationActor.make(limits.reservation),
     payment: PaymentActor.make(limits.payment),
-    order: OrderActor.make(limits.order)
+    order: OrderActor.make(limits.order),
+    failed: FailedCompensationActor.make(limits.compensation)
   }))
   const hosted = Layer.effectDiscard(
     Effect.gen(function* () {
@@ -231,6 +234,7 @@ export const layer = (
     CompensationFlow.layer,
     DeferredCapture.layer,
     RefundFlow.layer,
+    RetryFlow.layer,
     hosted,
     retention
   ).pipe(Layer.provide([CheckoutContext.layer(limits.checkout), CheckoutTerms.layer]), Layer.provide(definitions))

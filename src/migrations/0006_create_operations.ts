@@ -62,7 +62,6 @@ export default Effect.gen(function* () {
     alter table payment.failed_compensations
       add column version int not null default 1,
       add column attempt int not null default 1 check (attempt > 0),
-      add column stored_failures int not null default 0 check (stored_failures >= 0),
       add column recorded_at timestamptz not null default now(),
       add column next_attempt_at timestamptz,
       add column started_at timestamptz,
@@ -76,6 +75,7 @@ export default Effect.gen(function* () {
       add check ((status = 'retrying') = (started_at is not null)),
       add check ((status = 'resolved') = (resolved_at is not null and resolution is not null))`
   yield* sql`create index failed_compensations_open on payment.failed_compensations (operation_type, created_at) where status <> 'resolved'`
+  yield* sql`create index failed_compensations_created on payment.failed_compensations (created_at desc, id desc)`
   // What stood before the order's id now stands behind it, so that a record lives where its order does.
   yield* sql`
     update payment.failed_compensations set

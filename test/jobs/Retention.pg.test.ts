@@ -10,6 +10,7 @@ import { Cart } from "../../src/entities/cart/Cart.ts"
 import * as CartActor from "../../src/entities/cart/CartActor.ts"
 import { CheckoutSession, PaymentMethodToken } from "../../src/entities/checkoutSession/CheckoutSession.ts"
 import * as CheckoutSessionActor from "../../src/entities/checkoutSession/CheckoutSessionActor.ts"
+import * as FailedCompensationActor from "../../src/entities/failedCompensation/FailedCompensationActor.ts"
 import * as OrderActor from "../../src/entities/order/OrderActor.ts"
 import * as PaymentActor from "../../src/entities/payment/PaymentActor.ts"
 import * as ReservationActor from "../../src/entities/reservation/ReservationActor.ts"
@@ -43,7 +44,8 @@ const actors = {
   session: CheckoutSessionActor.make(limits.session),
   reservation: ReservationActor.make(limits.reservation),
   payment: PaymentActor.make(limits.payment),
-  order: OrderActor.make(limits.order)
+  order: OrderActor.make(limits.order),
+  failed: FailedCompensationActor.make(limits.compensation)
 }
 
 /** With pages so small that there are several. */

@@ -22,12 +22,19 @@ export const CompensationOperation = Schema.Literals([
 ])
 export type CompensationOperation = typeof CompensationOperation.Type
 
-/** Which record an operation of one attempt of a checkout has: a second failure of the same is the same record. */
-export const failedCompensationId = (orderId: OrderId, operation: CompensationOperation, attempt: number): string =>
-  placedId(orderId, `${operation}:${attempt}`)
+/**
+ * Which record an operation of one attempt of a checkout has: a second failure of the same is the same record. Only one that fails again
+ * after its record was resolved, such as a refund which the provider takes back, has another `generation`.
+ */
+export const failedCompensationId = (
+  orderId: OrderId,
+  operation: CompensationOperation,
+  attempt: number,
+  generation = 0
+): string => placedId(orderId, `${operation}:${attempt}${generation === 0 ? "" : `.${generation}`}`)
 
 export const FailedCompensationId = Schema.String.check(
-  Schema.isPattern(/^[A-Za-z0-9_-]{8,64}~[a-z_]{1,50}:\d{1,6}$/)
+  Schema.isPattern(/^[A-Za-z0-9_-]{8,64}~[a-z_]{1,50}:\d{1,6}(\.\d{1,2})?$/)
 ).pipe(Schema.brand("FailedCompensationId"))
 export type FailedCompensationId = typeof FailedCompensationId.Type
 
@@ -45,7 +52,7 @@ export const compensationTransitions: Readonly<Record<CompensationStatus, Readon
 /** What is needed to do it after all. REQ-CPN-02. */
 export const recorded = {
   orderId: OrderId,
-  /** The checkout's attempt which it belongs to: part of its keys at the provider. */
+  /** The checkout's attempt which it belongs to; of a refund, which one of its payment it is, counted from 1. */
   attempt: Schema.Int,
   /** The authorization, in clear: it stands in this record and is shown nowhere. */
   authorizationId: Schema.optionalKey(Schema.String),
@@ -66,8 +73,6 @@ const content = {
   operation: Schema.String,
   retryCount: Schema.Int,
   maxRetries: Schema.Int,
-  /** Failures the provider has stored under their keys: the next attempt takes another key. */
-  storedFailures: Schema.Int,
   /** All sinks have accepted its alert. REQ-CPN-03. */
   alertSent: Schema.Boolean,
   /** It was met by a version which does not know its operation. */

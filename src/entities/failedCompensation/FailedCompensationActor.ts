@@ -14,11 +14,11 @@ import { type Command, type CompensationLimits, decide, Event, evolve } from "./
 import { failedCompensationTable } from "./FailedCompensationTable.ts"
 
 /** Its next attempt is due. */
-const retryTimer = "retry"
+export const retryTimer = "retry"
 /** An attempt is under way: whoever takes the record over goes on with it at once. */
-const attemptTimer = "attempt"
+export const attemptTimer = "attempt"
 /** A resolved record has been kept for long enough. */
-const retireTimer = "retire"
+export const retireTimer = "retire"
 
 export type FailedCompensationDefinition = ActorDefinition<
   FailedCompensationState,
@@ -89,6 +89,7 @@ const alertOf = (event: Event, state: RecordedCompensation, id: string): Readonl
     case "Resolved":
       return clear("An operator resolved it by hand")
     case "Started":
+    case "Awaited":
     case "AlertSent":
       return []
   }

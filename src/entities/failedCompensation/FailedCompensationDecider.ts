@@ -14,17 +14,16 @@ import {
   recorded
 } from "./FailedCompensation.ts"
 
-const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
-
 export const Command = Schema.TaggedUnion({
-  /** Written with the outcome of the step that failed. `storedFailures`: those the provider keeps under its keys. */
-  Record: { ...recorded, operation: CompensationOperation, storedFailures: Count },
+  /** Written with the outcome of the step that failed. */
+  Record: { ...recorded, operation: CompensationOperation },
   /** Its time has come. */
   Start: {},
   Retry: { by: CustomerId },
   Succeeded: {},
-  /** `stored`: the provider keeps this failure under the key that was used. */
-  AttemptFailed: { error: Schema.String, stored: Schema.Boolean },
+  AttemptFailed: { error: Schema.String },
+  /** The provider has taken it on, and will tell how it ends: asked again later, and no failure. */
+  Awaited: {},
   /** Nobody here knows what the operation is. */
   Unhandled: {},
   Resolve: { by: CustomerId, reason: Reason },
@@ -37,7 +36,6 @@ export const Event = Schema.TaggedUnion({
   Recorded: {
     ...recorded,
     operation: CompensationOperation,
-    storedFailures: Count,
     maxRetries: Schema.Int,
     nextAttemptAt: Schema.DateTimeUtc,
     ...at
@@ -47,9 +45,9 @@ export const Event = Schema.TaggedUnion({
   /** `nextAttemptAt` is absent when it is given up: an operator has to see to it. */
   AttemptFailed: {
     error: Schema.String,
-    stored: Schema.Boolean,
     nextAttemptAt: Schema.optionalKey(Schema.DateTimeUtc)
   },
+  Awaited: { nextAttemptAt: Schema.DateTimeUtc },
   /** `first`: nobody was told before. */
   Unhandled: { first: Schema.Boolean, nextAttemptAt: Schema.DateTimeUtc },
   Resolved: { by: CustomerId, reason: Schema.String, ...at },
@@ -115,9 +113,13 @@ export const decide =
         if (state._tag !== "Retrying") return refused(state, command)
         const count = state.retryCount + 1
         const error = command.error.replaceAll(/[\p{Cc}\p{Cs}]+/gu, " ").slice(0, textMax)
-        const failed = { _tag: "AttemptFailed", error, stored: command.stored } as const
+        const failed = { _tag: "AttemptFailed", error } as const
         return Result.succeed([count >= state.maxRetries ? failed : { ...failed, nextAttemptAt: next(count) }])
       }
+      case "Awaited":
+        return state._tag === "Retrying"
+          ? Result.succeed([{ _tag: "Awaited", nextAttemptAt: DateTime.addDuration(now, limits.backoff.cap) }])
+          : refused(state, command)
       case "Unhandled": {
         if (state._tag !== "Retrying") return refused(state, command)
         const nextAttemptAt = DateTime.addDuration(now, limits.backoff.cap)
@@ -158,13 +160,14 @@ export const evolve = (state: FailedCompensationState, event: Event): FailedComp
       const content = {
         ...contentOf(state),
         error: event.error,
-        retryCount: state.retryCount + 1,
-        storedFailures: state.storedFailures + (event.stored ? 1 : 0)
+        retryCount: state.retryCount + 1
       }
       return event.nextAttemptAt === undefined
         ? { ...content, _tag: "Failed" }
         : { ...content, _tag: "Pending", nextAttemptAt: event.nextAttemptAt }
     }
+    case "Awaited":
+      return { ...contentOf(state), _tag: "Pending", nextAttemptAt: event.nextAttemptAt }
     case "Unhandled":
       return { ...contentOf(state), _tag: "Pending", unhandled: true, nextAttemptAt: event.nextAttemptAt }
     case "Resolved":
@@ -197,7 +200,6 @@ const contentOf = (state: RecordedCompensation): Omit<Extract<FailedCompensation
     recordedAt,
     reservationIds,
     retryCount,
-    storedFailures,
     totalAmount,
     unhandled
   } = state
@@ -214,7 +216,6 @@ const contentOf = (state: RecordedCompensation): Omit<Extract<FailedCompensation
     error,
     retryCount,
     maxRetries,
-    storedFailures,
     alertSent,
     unhandled,
     recordedAt
@@ -232,7 +233,7 @@ export const view = (
   seq: number
 ): Result.Result<FailedCompensationView, NotFound> => {
   if (state._tag === "Absent") return Result.fail(new NotFound({ id }))
-  const { attempt: _, authorizationId, storedFailures: __, unhandled: ___, ...shown } = contentOf(state)
+  const { attempt: _, authorizationId, unhandled: __, ...shown } = contentOf(state)
   return Result.succeed({
     ...shown,
     id,

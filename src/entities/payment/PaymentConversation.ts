@@ -219,9 +219,9 @@ export const capture = (
 
 /**
  * Drops whatever the provider still holds. What it turns out to have taken is told, to be given back on the record; except where nothing of
- * ours ever captured it, since that attempt is closed.
+ * ours ever captured it, since that attempt is closed. Each `retry` has keys of its own.
  */
-export const settle = (gateway: Gateway, id: string, payment: PresentPayment): Effect.Effect<Settlement> => {
+export const settle = (gateway: Gateway, id: string, payment: PresentPayment, retry = 0): Effect.Effect<Settlement> => {
   const { attempt, currency, intent, saga } = payment
   if (intent === undefined) return Effect.succeed({ _tag: "Voided" })
   if (saga === "captured") return Effect.succeed({ _tag: "Taken", captured: payment.captured })
@@ -255,7 +255,7 @@ export const settle = (gateway: Gateway, id: string, payment: PresentPayment): E
                 )
         }
         default:
-          return dropHold(gateway, id, attempt, intent).pipe(
+          return dropHold(gateway, id, attempt, intent, retry).pipe(
             Effect.map((voided) =>
               voided._tag === "Voided" ? { _tag: "Voided" as const } : unsettled({ _tag: `still ${voided._tag}` })
             )
@@ -274,13 +274,21 @@ const storedFailuresMax = 5
  * A failure which the provider itself has answered with is stored under its key, for a day: another call needs another key. That is safe
  * whatever became of the first one, since a hold can be dropped only once.
  */
-const dropHold = (gateway: Gateway, id: string, attempt: number, intent: IntentReference) => {
+const dropHold = (gateway: Gateway, id: string, attempt: number, intent: IntentReference, retry: number) => {
+  const first = retry * storedFailuresMax + 1
   const tryWith = (suffix: number): ReturnType<Gateway["void"]> =>
     gateway.void({ key: providerKeys.void(id, attempt, suffix), id: reference(intent) }).pipe(
       Effect.catchIf(
-        (error) => error._tag === "OutcomeUnknown" && error.answered === true && suffix < storedFailuresMax,
+        (error) => error._tag === "OutcomeUnknown" && error.answered === true && suffix < first + storedFailuresMax - 1,
         () => tryWith(suffix + 1)
       )
     )
-  return tryWith(1)
+  return tryWith(first)
 }
+
+/** Whether the provider says that nothing is held any more; when it does not answer, that is not known. */
+export const isVoided = (gateway: Gateway, intent: IntentReference): Effect.Effect<boolean> =>
+  gateway.retrieve(reference(intent)).pipe(
+    Effect.map(({ _tag }) => _tag === "Voided"),
+    Effect.orElseSucceed(() => false)
+  )

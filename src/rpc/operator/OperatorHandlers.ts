@@ -1,13 +1,15 @@
 /** Answers operators: lists from the tables, everything else by the actor it is about. Who may call is OperatorAccess's business. */
-import { Effect, Layer } from "effect"
+import { Duration, Effect, Layer } from "effect"
 import type { OrderId } from "../../domain/Ids.ts"
 import { IllegalTransition, InvalidRequest, NotFound } from "../../domain/Refusals.ts"
 import { Alert } from "../../entities/alert/Alert.ts"
+import { FailedCompensation, type FailedCompensationId } from "../../entities/failedCompensation/FailedCompensation.ts"
 import { AlertList } from "../../projections/AlertList.ts"
 import { Payment } from "../../entities/payment/Payment.ts"
 import { operatorRefund } from "../../entities/payment/Refund.ts"
 import { AuditList } from "../../projections/AuditList.ts"
 import { RefundList } from "../../projections/RefundList.ts"
+import { FailedCompensationList } from "../../projections/FailedCompensationList.ts"
 import { Placement } from "../../runtime/Placement.ts"
 import { Captures } from "../../workflows/capture/Captures.ts"
 import { Refunds } from "../../workflows/refund/Refunds.ts"
@@ -16,12 +18,18 @@ import * as OperatorAccessHandlers from "./OperatorAccessHandlers.ts"
 import { OperatorRpc } from "./OperatorRpc.ts"
 
 const pageSize = 20
+/** Of the 30 s which a call may take. */
+const attemptWithin = Duration.seconds(20)
+/** A wake-up may be lost when the record moves to another node. */
+const lookAgainAfter = Duration.seconds(3)
 
 const handlers = OperatorRpc.toLayer(
   Effect.gen(function* () {
     const placement = yield* Placement
     const auditList = yield* AuditList
     const alertList = yield* AlertList
+    const compensationList = yield* FailedCompensationList
+    const compensations = placement.client(FailedCompensation)
     const refundList = yield* RefundList
     const alerts = placement.client(Alert)
     const captures = placement.client(Captures)
@@ -31,6 +39,20 @@ const handlers = OperatorRpc.toLayer(
     const paymentOf = (id: OrderId) =>
       Effect.flatMap(payments(id).GetPayment(), (view) =>
         view === null ? Effect.fail(new NotFound({ id })) : Effect.succeed(view)
+      )
+
+    /** The record once the attempt that began with `seq` has ended, or as it is when that takes too long. */
+    const ended = (id: FailedCompensationId, seq: number) =>
+      Effect.gen(function* () {
+        let seen = seq
+        while (true) {
+          yield* placement.awaitChange(FailedCompensation.type, id, seen, lookAgainAfter)
+          const found = yield* compensations(id).GetFailedCompensation()
+          if (found.status !== "retrying") return found
+          seen = found.seq
+        }
+      }).pipe(
+        Effect.timeoutOrElse({ duration: attemptWithin, orElse: () => compensations(id).GetFailedCompensation() })
       )
 
     return OperatorRpc.of({
@@ -56,6 +78,15 @@ const handlers = OperatorRpc.toLayer(
               Effect.fail(new IllegalTransition({ status, command }))
             )
           ),
+      ListFailedCompensations: ({ limit, ...request }) =>
+        compensationList.page({ ...request, limit: limit ?? pageSize }),
+      GetFailedCompensation: ({ id }) => compensations(id).GetFailedCompensation(),
+      RetryCompensation: ({ id, key }) =>
+        Effect.flatMap(Operator, ({ by }) => compensations(id).Retry({ key, by })).pipe(
+          Effect.flatMap(({ seq }) => ended(id, seq))
+        ),
+      ResolveCompensation: ({ id, key, reason }) =>
+        Effect.flatMap(Operator, ({ by }) => compensations(id).Resolve({ key, by, reason })),
       GetAlert: ({ id }) => alerts(id).GetAlert(),
       AcknowledgeAlert: ({ id, key }) => Effect.flatMap(Operator, ({ by }) => alerts(id).Acknowledge({ key, by })),
       ClearAlert: ({ id, key, reason }) => Effect.flatMap(Operator, ({ by }) => alerts(id).Clear({ key, by, reason }))
@@ -65,6 +96,6 @@ const handlers = OperatorRpc.toLayer(
 
 /** The calls, and the door in front of them. */
 export const layer = handlers.pipe(
-  Layer.provide([AuditList.layer, AlertList.layer, RefundList.layer]),
+  Layer.provide([AuditList.layer, AlertList.layer, FailedCompensationList.layer, RefundList.layer]),
   Layer.provideMerge(OperatorAccessHandlers.layer)
 )

@@ -16,6 +16,12 @@ import {
   RefundTooLarge,
   RefundView
 } from "../../entities/payment/Refund.ts"
+import {
+  CompensationOperation,
+  CompensationStatus,
+  FailedCompensationId,
+  FailedCompensationView
+} from "../../entities/failedCompensation/FailedCompensation.ts"
 import { EdgeRefusal } from "../Edge.ts"
 import { AuditedWithEffect, OperatorAccess } from "./OperatorAccess.ts"
 
@@ -51,6 +57,7 @@ const error = Schema.Union([NotFound, IllegalTransition, EdgeRefusal])
 const questions = EdgeRefusal
 const key = { key: IdempotencyKey }
 const alert = { success: AlertView, error }
+const compensation = { success: FailedCompensationView, error }
 
 export class OperatorRpc extends RpcGroup.make(
   /** Who did what, newest first. */
@@ -103,6 +110,33 @@ export class OperatorRpc extends RpcGroup.make(
   }).annotate(AuditedWithEffect, true),
   /** Captures a deferred hold now; tells how the payment stands after the first try. REQ-CAP-08. */
   Rpc.make("CapturePayment", { payload: { ...key, id: OrderId }, success: PaymentView, error }),
+  /** Failed compensations, newest first. REQ-CMP-05. */
+  Rpc.make("ListFailedCompensations", {
+    payload: {
+      status: Schema.optionalKey(CompensationStatus),
+      orderId: Schema.optionalKey(OrderId),
+      operation: Schema.optionalKey(CompensationOperation),
+      /** Recorded before this instant. */
+      before: Schema.optionalKey(Schema.DateTimeUtc),
+      ...paging
+    },
+    success: Schema.Struct({ compensations: Schema.Array(FailedCompensationView), ...next }),
+    error: questions
+  }),
+  Rpc.make("GetFailedCompensation", { payload: { id: FailedCompensationId }, ...compensation }),
+  /**
+   * Tries it now, also once it was given up, but not while an attempt is under way. Answers with what came of it: `resolved`, or the error
+   * of this attempt; still `retrying` when that takes longer than 20 s.
+   */
+  Rpc.make("RetryCompensation", { payload: { ...key, id: FailedCompensationId }, ...compensation }).annotate(
+    AuditedWithEffect,
+    true
+  ),
+  /** It was done by hand. */
+  Rpc.make("ResolveCompensation", {
+    payload: { ...key, id: FailedCompensationId, reason: Reason },
+    ...compensation
+  }).annotate(AuditedWithEffect, true),
   Rpc.make("GetAlert", { payload: { id: AlertId }, ...alert }),
   /** Somebody looks after it: it pages nobody until it gets worse. */
   Rpc.make("AcknowledgeAlert", { payload: { ...key, id: AlertId }, ...alert }).annotate(AuditedWithEffect, true),

@@ -2,6 +2,7 @@
 import { Context, Effect } from "effect"
 import type * as CartActor from "../../entities/cart/CartActor.ts"
 import type { CheckoutSessionDefinition } from "../../entities/checkoutSession/CheckoutSessionActor.ts"
+import type { FailedCompensationDefinition } from "../../entities/failedCompensation/FailedCompensationActor.ts"
 import type { OrderDefinition } from "../../entities/order/OrderActor.ts"
 import type { PaymentDefinition } from "../../entities/payment/PaymentActor.ts"
 import type { ReservationDefinition } from "../../entities/reservation/ReservationActor.ts"
@@ -18,6 +19,7 @@ export class CheckoutActors extends Context.Service<
     readonly reservation: ReservationDefinition
     readonly payment: PaymentDefinition
     readonly order: OrderDefinition
+    readonly failed: FailedCompensationDefinition
   }
 >()("cartwright/workflows/checkout/CheckoutActors") {}
 

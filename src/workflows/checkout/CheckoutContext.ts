@@ -7,6 +7,7 @@ import { CheckoutActors, cellsOf, type Group, groupOf } from "./CheckoutActors.t
 import type { CheckoutLimits } from "./CheckoutLimits.ts"
 import { make as makeRefunds, type RefundSteps } from "../refund/RefundSteps.ts"
 import { type CheckoutSteps, make as makeSteps } from "./CheckoutSteps.ts"
+import { make as makeRecords } from "../compensation/FailedRecords.ts"
 import * as Exclusive from "./Exclusive.ts"
 
 export class CheckoutContext extends Context.Service<
@@ -29,12 +30,15 @@ export const layer = (limits: CheckoutLimits): Layer.Layer<CheckoutContext, neve
   Layer.effect(
     CheckoutContext,
     Effect.gen(function* () {
-      const load = groupOf(yield* Actors, yield* CheckoutActors)
+      const actors = yield* Actors
+      const definitions = yield* CheckoutActors
+      const load = groupOf(actors, definitions)
+      const records = makeRecords(actors, definitions.failed)
       const journal = yield* Journal
       return CheckoutContext.of({
         limits,
-        steps: makeSteps(journal, limits.captureMode),
-        refunds: makeRefunds(journal),
+        steps: makeSteps(journal, records, limits.captureMode),
+        refunds: makeRefunds(journal, records),
         withGroup: (id, use) =>
           Effect.flatMap(load(id), (group) => {
             const cells = cellsOf(group)

@@ -2,7 +2,7 @@
  * The steps of a checkout, each one durable unit over the actors of one id, with its undo beside it. All are safe to repeat: their
  * commands carry the attempt's keys, so that a step which is found finished gives its first answer.
  */
-import { Data, DateTime, Effect, Result, Schedule } from "effect"
+import { Data, DateTime, Effect, Predicate, Result, Schedule } from "effect"
 import type { Money } from "../../domain/Money.ts"
 import type { IdempotencyConflict, Unavailable } from "../../domain/Refusals.ts"
 import { checkoutIdOf, IdempotencyKey, OrderId, orderNumberOf } from "../../domain/Ids.ts"
@@ -19,33 +19,20 @@ import { canMove } from "../../entities/order/OrderDecider.ts"
 import type { CaptureMode, IntentReference, PresentPayment } from "../../entities/payment/Payment.ts"
 import type { Authorization, Capture, Settlement } from "../../entities/payment/PaymentConversation.ts"
 import { orderPaymentStatus } from "../../entities/payment/PaymentDecider.ts"
+import type { ReservationState } from "../../entities/reservation/Reservation.ts"
 import { compensationRefund } from "../../entities/payment/Refund.ts"
 import type { Journal, Transaction } from "../../runtime/Journal.ts"
-import { keepFirst, type Row } from "../../runtime/Table.ts"
+import type { Row } from "../../runtime/Table.ts"
+import { type FailedRecord, type FailedRecords, leave } from "../compensation/FailedRecords.ts"
 import { cellsOf, type Group } from "./CheckoutActors.ts"
 import { observed } from "./CheckoutMetrics.ts"
 
-/** What could not be undone after its tries: found by operators, repaired there. REQ-CPN-02, REQ-CPN-04. */
-export const failedCompensations = keepFirst({
-  name: "payment.failed_compensations",
-  columns: {
-    id: "text",
-    order_id: "text",
-    operation_type: "text",
-    authorization_id: "text",
-    reservation_ids: "jsonb",
-    customer_id: "text",
-    total_amount: "bigint",
-    currency: "text",
-    reason: "text",
-    error_message: "text",
-    created_at: "timestamptz",
-    updated_at: "timestamptz"
-  }
-})
-
 /** The actors are not where the step thought they were: nothing was written, and the process looks again. */
 export class StepConflict extends Data.TaggedError("StepConflict")<{ readonly refusal: unknown }> {}
+
+/** What a refusal, or a defect, is called in a record. */
+export const refusalText = (refusal: unknown): string =>
+  Predicate.hasProperty(refusal, "_tag") ? String(refusal._tag) : String(refusal)
 
 type Stepped<A> = Effect.Effect<A, StepConflict | Unavailable | IdempotencyConflict>
 
@@ -80,20 +67,22 @@ const opened = (transaction: Transaction, group: Group): PresentCheckout => {
   return state
 }
 
-export const make = (journal: Journal["Service"], captureMode: CaptureMode) => {
+export const make = (journal: Journal["Service"], records: FailedRecords, captureMode: CaptureMode) => {
   const unit = <A>(
     group: Group,
     attempt: Attempt,
     step: string,
     options: {
       readonly stock: boolean
+      /** Where it is written down when the step has failed for good. */
+      readonly record?: FailedRecord | undefined
       readonly body: (transaction: Transaction) => readonly [outcome: string, value: A]
     }
   ): Stepped<A> =>
     Effect.gen(function* () {
       const startedAt = yield* DateTime.now
       return yield* journal.unit<A, StepConflict>({
-        cells: cellsOf(group),
+        cells: options.record === undefined ? cellsOf(group) : [...cellsOf(group), options.record],
         cause: `checkout ${step}`,
         ...(options.stock ? { counters: () => skusOf(group) } : {}),
         body: (transaction) => {
@@ -417,11 +406,19 @@ export const make = (journal: Journal["Service"], captureMode: CaptureMode) => {
       }),
 
     /** Compensation, money: nothing is held any more, what was taken is to be given back, or an operator has to see to it. */
-    settled: (group: Group, attempt: Attempt, settlement: Settlement, reason: ReasonCode) =>
-      unit(group, attempt, "settle", {
+    settled: Effect.fnUntraced(function* (
+      group: Group,
+      attempt: Attempt,
+      settlement: Settlement,
+      reason: ReasonCode
+    ): Effect.fn.Return<void, Effect.Error<Stepped<void>>> {
+      const { number } = attempt
+      const record =
+        settlement._tag === "Unsettled" ? yield* records(group.id, "void_authorization", number) : undefined
+      return yield* unit(group, attempt, "settle", {
         stock: false,
+        record,
         body: (transaction) => {
-          const { number } = attempt
           let payment = paid(transaction, group)
           if (settlement._tag === "Voided" && payment.saga !== "voided") {
             must(transaction, transaction.execute(group.payment, `voided:${number}`, { _tag: "Voided" }))
@@ -441,12 +438,16 @@ export const make = (journal: Journal["Service"], captureMode: CaptureMode) => {
             const refund = compensationRefund(number)
             transaction.execute(group.payment, `refund:${refund}`, { _tag: "RequestRefund", refund, reason })
           }
-          if (settlement._tag === "Unsettled") {
-            record(transaction, group, attempt, "void_authorization", reason, settlement.error)
+          if (settlement._tag === "Unsettled" && record !== undefined) {
+            leave(transaction, record, {
+              ...unfinished(transaction, group, attempt, reason, settlement.error),
+              operation: "void_authorization"
+            })
           }
           return [settlement._tag, undefined]
         }
-      }),
+      })
+    }),
 
     /** Compensation, stock: claimed units are released, committed ones reversed. */
     restocked: (group: Group, attempt: Attempt) =>
@@ -463,14 +464,44 @@ export const make = (journal: Journal["Service"], captureMode: CaptureMode) => {
       }),
 
     /** The stock could not be given back: left to an operator, and the compensation goes on. */
-    restockFailed: (group: Group, attempt: Attempt, reason: ReasonCode, error: string) =>
-      unit(group, attempt, "restock", {
+    restockFailed: Effect.fnUntraced(function* (
+      group: Group,
+      attempt: Attempt,
+      reason: ReasonCode,
+      error: string
+    ): Effect.fn.Return<void, Effect.Error<Stepped<void>>> {
+      const operation = group.reservation.state._tag === "Fulfilled" ? "restock" : "release_reservations"
+      const record = yield* records(group.id, operation, attempt.number)
+      return yield* unit(group, attempt, "restock", {
         stock: false,
+        record,
         body: (transaction) => {
-          record(transaction, group, attempt, "release_reservations", reason, error)
+          const held = heldLines(transaction.state(group.reservation))
+          leave(transaction, record, { ...unfinished(transaction, group, attempt, reason, error, held), operation })
           return ["failed", undefined]
         }
-      }),
+      })
+    }),
+
+    /** Not even the end of the compensation could be written: all of it is tried again. */
+    compensationFailed: Effect.fnUntraced(function* (
+      group: Group,
+      attempt: Attempt,
+      reason: ReasonCode,
+      error: string
+    ): Effect.fn.Return<void, Effect.Error<Stepped<void>>> {
+      const operation = "order_compensation"
+      const record = yield* records(group.id, operation, attempt.number)
+      return yield* unit(group, attempt, "cancel", {
+        stock: false,
+        record,
+        body: (transaction) => {
+          const held = heldLines(transaction.state(group.reservation))
+          leave(transaction, record, { ...unfinished(transaction, group, attempt, reason, error, held), operation })
+          return ["failed", undefined]
+        }
+      })
+    }),
 
     /** Compensation, end: the order says why, the checkout is closed, the cart is free again. */
     compensated: (group: Group, attempt: Attempt, reason: ReasonCode) =>
@@ -538,31 +569,29 @@ const orderTerms = (id: string, attempt: number, session: PresentCheckout): Term
   }
 }
 
-const record = (
+/** What an operator, or a later attempt, needs to do it after all. */
+const unfinished = (
   transaction: Transaction,
   group: Group,
   attempt: Attempt,
-  operation: "void_authorization" | "release_reservations",
   reason: string,
-  error: string
+  error: string,
+  reservationIds: ReadonlyArray<string> = []
 ) => {
   const payment = paid(transaction, group)
-  const reservation = transaction.state(group.reservation)
-  transaction.write(failedCompensations, {
-    id: `${operation}:${group.id}:${attempt.number}`,
-    order_id: group.id,
-    operation_type: operation,
-    authorization_id: payment.intent,
-    reservation_ids:
-      operation === "release_reservations" && reservation._tag !== "Absent" && reservation._tag !== "Refused"
-        ? reservation.lines.map(({ id }) => id)
-        : [],
-    customer_id: payment.customerId,
-    total_amount: payment.amount,
+  return {
+    orderId: OrderId.make(group.id),
+    attempt: attempt.number,
+    ...(payment.intent === undefined ? {} : { authorizationId: payment.intent }),
+    reservationIds,
+    customerId: payment.customerId,
+    totalAmount: payment.amount,
     currency: payment.currency,
     reason,
-    error_message: error,
-    created_at: transaction.now,
-    updated_at: transaction.now
-  })
+    error
+  }
 }
+
+/** The lines which are still claimed, or bound. */
+const heldLines = (state: ReservationState): ReadonlyArray<string> =>
+  state._tag === "Active" || state._tag === "Fulfilled" ? state.lines.map(({ id }) => id) : []

@@ -11,7 +11,7 @@ import { compensationRefund } from "../../entities/payment/Refund.ts"
 import { PaymentGateway } from "../../gateways/PaymentGateway.ts"
 import type { Group } from "../checkout/CheckoutActors.ts"
 import { CheckoutContext } from "../checkout/CheckoutContext.ts"
-import { type Attempt, attemptOf, untilDurable } from "../checkout/CheckoutSteps.ts"
+import { type Attempt, attemptOf, refusalText, StepConflict, untilDurable } from "../checkout/CheckoutSteps.ts"
 import { promotionUse } from "../checkout/CheckoutTerms.ts"
 import { tryRefundSoon } from "../refund/RefundTry.ts"
 import { PaymentCompensation } from "./Compensation.ts"
@@ -41,22 +41,43 @@ const settle = Effect.fnUntraced(function* (group: Group, attempt: Attempt, reas
   yield* tryRefundSoon(group, compensationRefund(attempt.number))
 })
 
-/** Claimed units are released, committed ones reversed. */
-const restock = Effect.fnUntraced(function* (group: Group, attempt: Attempt, reason: ReasonCode) {
-  const { limits, steps } = yield* CheckoutContext
-  yield* steps.restocked(group, attempt).pipe(
-    Effect.retry(
-      Schedule.exponential(limits.compensationBackoff, 2).pipe(
+/** A step that is refused again and again, by an actor or by the database, is left to its record; what passes is waited out elsewhere. */
+const tried = Effect.fnUntraced(function* <E extends { readonly _tag: string }, R1, E2, R2>(
+  step: Effect.Effect<void, E | StepConflict, R1>,
+  otherwise: (error: string) => Effect.Effect<void, E2, R2>
+) {
+  const { limits } = yield* CheckoutContext
+  yield* step.pipe(
+    Effect.catchDefect((defect) => Effect.fail(new StepConflict({ refusal: defect }))),
+    Effect.retry({
+      while: (error) => error._tag === "StepConflict",
+      schedule: Schedule.exponential(limits.compensationBackoff, 2).pipe(
         Schedule.upTo({ times: limits.compensationAttempts - 1 })
       )
-    ),
-    Effect.catch((error) => steps.restockFailed(group, attempt, reason, error._tag))
+    }),
+    Effect.catchIf(
+      (error) => error instanceof StepConflict,
+      ({ refusal }) => otherwise(refusalText(refusal))
+    )
+  )
+})
+
+/** Claimed units are released, committed ones reversed. */
+const restock = Effect.fnUntraced(function* (group: Group, attempt: Attempt, reason: ReasonCode) {
+  const { steps } = yield* CheckoutContext
+  yield* tried(steps.restocked(group, attempt), (error) => steps.restockFailed(group, attempt, reason, error))
+})
+
+const cancel = Effect.fnUntraced(function* (group: Group, attempt: Attempt, reason: ReasonCode) {
+  const { steps } = yield* CheckoutContext
+  yield* tried(steps.compensated(group, attempt, reason), (error) =>
+    steps.compensationFailed(group, attempt, reason, error)
   )
 })
 
 export const layer = PaymentCompensation.toLayer(
   Effect.fnUntraced(function* ({ attempt: number, orderId, reason }) {
-    const { steps, withGroup } = yield* CheckoutContext
+    const { withGroup } = yield* CheckoutContext
     const promotions = yield* Promotions
     const step = <R>(name: string, run: (group: Group, attempt: Attempt) => Effect.Effect<void, unknown, R>) =>
       Activity.make({
@@ -74,6 +95,6 @@ export const layer = PaymentCompensation.toLayer(
         ? promotions.release(promotionUse(group.id, attempt.number, session.promotionCode))
         : Effect.void
     })
-    yield* step("cancel", (group, attempt) => steps.compensated(group, attempt, reason))
+    yield* step("cancel", (group, attempt) => cancel(group, attempt, reason))
   })
 )

@@ -3,7 +3,7 @@
  * All are safe to repeat: a step which is found finished gives its first answer.
  */
 import { Effect, Result } from "effect"
-import type { IdempotencyKey } from "../../domain/Ids.ts"
+import { type IdempotencyKey, OrderId } from "../../domain/Ids.ts"
 import type { IdempotencyConflict, Unavailable } from "../../domain/Refusals.ts"
 import type { PresentPayment } from "../../entities/payment/Payment.ts"
 import type { PaymentRefusal } from "../../entities/payment/PaymentActor.ts"
@@ -13,44 +13,53 @@ import type { RefundAnswer } from "../../entities/payment/RefundConversation.ts"
 import { isGivenUp, refundNamed } from "../../entities/payment/RefundDecider.ts"
 import type { Journal, Transaction } from "../../runtime/Journal.ts"
 import type { Group } from "../checkout/CheckoutActors.ts"
-import { failedCompensations } from "../checkout/CheckoutSteps.ts"
+import { type FailedRecord, type FailedRecords, leave } from "../compensation/FailedRecords.ts"
 
-type Stepped<E = never> = Effect.Effect<Refund | undefined, E | IdempotencyConflict | Unavailable>
-
-export const make = (journal: Journal["Service"]) => {
+export const make = (journal: Journal["Service"], records: FailedRecords) => {
   /**
    * One command to the payment; the order follows in the same unit. A refusal is the answer, remembered like any other, unless it is
    * `passing`: then nothing is written, and a later try is decided anew.
    */
-  const unit = (
+  const unit = Effect.fnUntraced(function* (
     group: Group,
     key: string,
     command: Command,
     options: { readonly refund: RefundId | undefined; readonly passing?: boolean }
-  ): Stepped<PaymentRefusal> =>
-    journal
-      .unit<Result.Result<Refund | undefined, PaymentRefusal>, PaymentRefusal>({
-        cells: [group.payment, group.order],
-        cause: `refund ${command._tag}`,
-        body: (transaction) => {
-          const before = transaction.state(group.payment)
-          const decided = transaction.execute(group.payment, key, command)
-          if (Result.isFailure(decided)) {
-            return options.passing === true ? transaction.abort(decided.failure) : Result.fail(decided.failure)
-          }
-          const payment = decided.success
-          if (payment._tag === "Absent") return Result.succeed(undefined)
-          // A key which was met before gives what the payment is now: the order has followed long ago.
-          if (payment !== before) follow(transaction, group, key)
-          const refund = options.refund === undefined ? undefined : refundNamed(payment, options.refund)
-          const earlier = before._tag === "Absent" || refund === undefined ? undefined : refundNamed(before, refund.id)
-          if (refund !== undefined && isGivenUp(refund) && earlier !== undefined && !isGivenUp(earlier)) {
-            leaveToOperator(transaction, group, payment, refund)
-          }
-          return Result.succeed(refund)
+  ): Effect.fn.Return<Refund | undefined, PaymentRefusal | IdempotencyConflict | Unavailable> {
+    const known = group.payment.state
+    const position =
+      known._tag === "Absent" || options.refund === undefined ? 0 : positionOf(known, { id: options.refund })
+    // Only what has been asked for before can be given up.
+    const record = position === 0 ? undefined : yield* records(group.id, "refund", position)
+    const result = yield* journal.unit<Result.Result<Refund | undefined, PaymentRefusal>, PaymentRefusal>({
+      cells: [group.payment, group.order, ...(record === undefined ? [] : [record])],
+      cause: `refund ${command._tag}`,
+      body: (transaction) => {
+        const before = transaction.state(group.payment)
+        const decided = transaction.execute(group.payment, key, command)
+        if (Result.isFailure(decided)) {
+          return options.passing === true ? transaction.abort(decided.failure) : Result.fail(decided.failure)
         }
-      })
-      .pipe(Effect.flatMap((result) => Effect.fromResult(result)))
+        const payment = decided.success
+        if (payment._tag === "Absent") return Result.succeed(undefined)
+        // A key which was met before gives what the payment is now: the order has followed long ago.
+        if (payment !== before) follow(transaction, group, key)
+        const refund = options.refund === undefined ? undefined : refundNamed(payment, options.refund)
+        const earlier = before._tag === "Absent" || refund === undefined ? undefined : refundNamed(before, refund.id)
+        if (
+          record !== undefined &&
+          refund !== undefined &&
+          isGivenUp(refund) &&
+          earlier !== undefined &&
+          !isGivenUp(earlier)
+        ) {
+          leaveToOperator(transaction, group, record, payment, refund)
+        }
+        return Result.succeed(refund)
+      }
+    })
+    return yield* Effect.fromResult(result)
+  })
 
   return {
     /** The intent to give money back. */
@@ -134,20 +143,27 @@ const follow = (transaction: Transaction, group: Group, key: string): void => {
 }
 
 /** Nobody tries it any more by itself: an operator has to see to it. REQ-RFD-03. */
-const leaveToOperator = (transaction: Transaction, group: Group, payment: PresentPayment, refund: Refund): void => {
-  const position = (payment.refunds ?? []).findIndex(({ id }) => id === refund.id) + 1
-  transaction.write(failedCompensations, {
-    id: `refund:${group.id}:${position}`,
-    order_id: group.id,
-    operation_type: "refund",
-    authorization_id: payment.intent,
-    reservation_ids: [],
-    customer_id: payment.customerId,
-    total_amount: refund.amount,
+const leaveToOperator = (
+  transaction: Transaction,
+  group: Group,
+  record: FailedRecord,
+  payment: PresentPayment,
+  refund: Refund
+): void => {
+  leave(transaction, record, {
+    orderId: OrderId.make(group.id),
+    operation: "refund",
+    attempt: positionOf(payment, refund),
+    ...(payment.intent === undefined ? {} : { authorizationId: payment.intent }),
+    reservationIds: [],
+    customerId: payment.customerId,
+    totalAmount: refund.amount,
     currency: payment.currency,
     reason: refund.reason,
-    error_message: refund.failure ?? "outcome_unknown",
-    created_at: transaction.now,
-    updated_at: transaction.now
+    error: refund.failure ?? "outcome_unknown"
   })
 }
+
+/** Which one of its payment's refunds it is, counted from 1. */
+const positionOf = (payment: PresentPayment, { id }: Pick<Refund, "id">): number =>
+  (payment.refunds ?? []).findIndex((one) => one.id === id) + 1

@@ -24,7 +24,7 @@ import { laws, table } from "../MachineLaws.ts"
 const at = (state: FailedCompensationState, command: Command, now = after("10 minutes")) =>
   step(machine, state, { command, now })
 
-const attemptFailed = (stored = false): Command => ({ _tag: "AttemptFailed", error: "ProviderUnavailable", stored })
+const attemptFailed: Command = { _tag: "AttemptFailed", error: "ProviderUnavailable" }
 
 /** All commands, each a minute after the one before. */
 const run = (...commands: ReadonlyArray<Command>): FailedCompensationState =>
@@ -44,6 +44,7 @@ it("what each command does in each state", () => {
       | Retry         | !NotFound | retrying | !        | !              | retrying | !        |
       | Succeeded     | !NotFound | !        | resolved | resolved       | !        | !        |
       | AttemptFailed | !NotFound | !        | pending  | failed         | !        | !        |
+      | Awaited       | !NotFound | !        | pending  | pending        | !        | !        |
       | Unhandled     | !NotFound | !        | pending  | pending        | !        | !        |
       | Resolve       | !NotFound | resolved | !        | !              | resolved | !        |
       | AlertSent     | -         | changed  | changed  | changed        | -        | changed  |
@@ -105,7 +106,7 @@ describe("given a void that always fails", () => {
       assert(state._tag === "Pending")
       now = state.nextAttemptAt!
       state = at(state, { _tag: "Start" }, now).state
-      const failed = at(state, attemptFailed(), now)
+      const failed = at(state, attemptFailed, now)
       state = failed.state
       seen.push(waits(state, now))
       for (const { message } of machine.definition.notices!(failed.events[0]!, state, machine.id))
@@ -122,9 +123,9 @@ describe("given a void that always fails", () => {
     const retrying = at(failed, { _tag: "Retry", by: bob }).state
     assert(retrying._tag === "Retrying")
     assert.strictEqual(retrying.startedBy, bob)
-    const again = at(retrying, { _tag: "AttemptFailed", error: "NotPossible: locked", stored: true }).state
+    const again = at(retrying, { _tag: "AttemptFailed", error: "NotPossible: locked" }).state
     assert(again._tag === "Failed")
-    assert.deepStrictEqual([again.retryCount, again.error, again.storedFailures], [4, "NotPossible: locked", 1])
+    assert.deepStrictEqual([again.retryCount, again.error], [4, "NotPossible: locked"])
   })
 })
 
@@ -227,6 +228,8 @@ it.prop(
     const id = failedCompensationId(orderId, operation, 12)
     assert.strictEqual(id, `checkout-1~${operation}:12`)
     assert.strictEqual(FailedCompensationId.make(id), id)
+    const again = failedCompensationId(orderId, operation, 12, 1)
+    assert.strictEqual(FailedCompensationId.make(again), `${id}.1`)
   }
 )
 

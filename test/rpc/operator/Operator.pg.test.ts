@@ -235,6 +235,10 @@ describe("given every operation of operators (T-CMP-04, T-SEC-03)", () => {
     ListRefunds: {},
     RefundPayment: { id: "order-unknown", key: "key-of-nobody", reason: "The handle broke" },
     CapturePayment: { id: "order-unknown", key: "key-of-nobody" },
+    ListFailedCompensations: {},
+    GetFailedCompensation: { id: "order-unknown~refund:1" },
+    RetryCompensation: { id: "order-unknown~refund:1", key: "key-of-nobody" },
+    ResolveCompensation: { id: "order-unknown~refund:1", key: "key-of-nobody", reason: "It was done by hand" },
     GetAlert: { id: "queue:unknown" },
     AcknowledgeAlert: { id: "queue:unknown", key: "key-of-nobody" },
     ClearAlert: { id: "queue:unknown", key: "key-of-nobody", reason: "It went away" }
