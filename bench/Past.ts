@@ -4,6 +4,7 @@
  * what the nodes of this version leave behind, whatever that is.
  */
 import { randomUUID } from "node:crypto"
+import * as PgClient from "@effect/sql-pg/PgClient"
 import { Effect, Schema } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
@@ -52,24 +53,32 @@ export const make = Effect.fn("Past.make")(function* (
       )
     )
     const sql = yield* SqlClient
-    // Written once for good: nobody waits for the disk.
-    yield* sql`set synchronous_commit = off`
     yield* sql`create schema bench`
     yield* sql`
       create unlogged table bench.checkouts (
-        n int not null, id text not null, cart text not null, number text not null, intent text not null, owner text not null,
-        bucket int not null, cart_bucket int not null, age interval not null
+        model int not null, n int not null, id text not null, cart text not null, number text not null, intent text not null,
+        owner text not null, bucket int not null, cart_bucket int not null, age interval not null
       )`
+    yield* sql`create index on bench.checkouts (model, n)`
     const past = yield* Effect.forEach(known, ({ all, models, part }) =>
       Effect.map(multiply(all, part), (made) => ({ models, made }))
     )
     yield* sql`drop schema bench cascade`
-    yield* sql`reset synchronous_commit`
-    yield* sql`vacuum (analyze)`
+    yield* sql`analyze`
     yield* sql`checkpoint`
     return past
-  }).pipe(Effect.provideService(SqlClient, subject.sql))
+  }).pipe(Effect.provide(connections(subject)))
 })
+
+/** As many as such machines have processors for. What they write is written once for good: nobody waits for the disk. */
+const connections = ({ database }: Subject) =>
+  PgClient.layer({
+    url: database,
+    maxConnections: parallel,
+    startupParameters: { synchronous_commit: "off", jit: "off" }
+  })
+
+const parallel = 2
 
 const modelsFor = Effect.fnUntraced(function* (stage: Stage, subject: Subject, { confirmed }: PastOptions) {
   const visit = { urls: subject.urls, secret }
@@ -96,31 +105,43 @@ interface Model {
 
 const multiply = Effect.fnUntraced(function* (models: ReadonlyArray<Model>, options: PastOptions) {
   const sql = yield* SqlClient
-  const made: Array<Finished> = []
   // Random ids, as real ones are, but rows in their order: an index is then filled from front to back.
   const ids = Array.from({ length: options.count }, () => randomUUID()).toSorted()
-  for (const [index, { model, rows }] of models.entries()) {
-    const from = Math.floor((index * ids.length) / models.length)
-    const until = Math.floor(((index + 1) * ids.length) / models.length)
-    for (const page of pagesOf(from, until)) made.push(...(yield* name(model, ids, page, options)))
-    const tokens = yield* tokensOf(model)
-    for (const { columns, rows: texts, table } of rows) {
-      const values = texts.map((row) => `(${row.map((text, at) => expression(columns[at]!, text, tokens)).join(", ")})`)
-      yield* sql.unsafe(
-        `insert into ${table} (${columns.map((column) => `"${column.name}"`).join(", ")})
-         select r.* from (select * from bench.checkouts order by n) c cross join lateral (values ${values.join(", ")}) r`
-      )
-    }
-    // Counters stay the sum of what was claimed.
+  const made = yield* Effect.forEach(
+    models,
+    Effect.fnUntraced(function* ({ model, rows }, index) {
+      const from = Math.floor((index * ids.length) / models.length)
+      const until = Math.floor(((index + 1) * ids.length) / models.length)
+      const copies = yield* Effect.forEach(pagesOf(from, until), (page) => name(index, model, ids, page, options))
+      const tokens = yield* tokensOf(model)
+      for (const { columns, rows: texts, table } of rows) {
+        const names = columns.map((column) => `"${column.name}"`).join(", ")
+        const values = texts.map(
+          (row) => `(${row.map((text, at) => expression(columns[at]!, text, tokens)).join(", ")})`
+        )
+        yield* sql.unsafe(
+          `insert into ${table} (${names}) select r.* from (select * from bench.checkouts where model = ${index} order by n) c
+           cross join lateral (values ${values.join(", ")}) r (${names})${table === "runtime.history" ? ` where ${remembered}` : ""}`
+        )
+      }
+      yield* sql`delete from bench.checkouts where model = ${index}`
+      return copies.flat()
+    }),
+    { concurrency: parallel }
+  )
+  // Counters stay the sum of what was claimed; in turn, since models may share a product.
+  for (const [index, { model }] of models.entries()) {
     yield* sql`
       update warehouse.stock s set on_hand = s.on_hand + l.units, committed = s.committed + l.units from (
-        select sku, warehouse_id, sum(quantity) * ${until - from}::int as units from warehouse.reservation_lines
+        select sku, warehouse_id, sum(quantity) * ${made[index]!.length}::int as units from warehouse.reservation_lines
         where order_id = ${model.checkoutId} and status = 'fulfilled' group by 1, 2
       ) l where s.sku = l.sku and s.warehouse_id = l.warehouse_id`
-    yield* sql`truncate bench.checkouts`
   }
-  return made
+  return made.flat()
 })
+
+/** Carts and checkouts which are over are forgotten after 30 days, unless a node is told otherwise; the rest is a record. */
+const remembered = `not (r.actor_type in ('Cart', 'CheckoutSession') and c.age > interval '30 days')`
 
 const pageSize = 20_000
 
@@ -132,6 +153,7 @@ const pagesOf = (from: number, until: number): ReadonlyArray<{ readonly from: nu
 
 /** Says how copies of a model are called, whose they are and how old. */
 const name = Effect.fnUntraced(function* (
+  model: number,
   { customer }: Checkout,
   ids: ReadonlyArray<string>,
   { from, until }: { readonly from: number; readonly until: number },
@@ -143,6 +165,7 @@ const name = Effect.fnUntraced(function* (
     const id = ids[n]!
     const cart = randomUUID()
     return {
+      model,
       n,
       id,
       cart,
@@ -156,7 +179,7 @@ const name = Effect.fnUntraced(function* (
   })
   yield* sql`
     insert into bench.checkouts select * from jsonb_to_recordset(${JSON.stringify(copies)}::text::jsonb)
-    as x(n int, id text, cart text, number text, intent text, owner text, bucket int, cart_bucket int, age interval)`
+    as x(model int, n int, id text, cart text, number text, intent text, owner text, bucket int, cart_bucket int, age interval)`
   return copies.map(({ id, number }): Finished => ({ customer, checkoutId: id, number }))
 })
 

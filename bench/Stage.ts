@@ -60,7 +60,8 @@ export interface Subject {
   readonly nodes: ReadonlyArray<Processes.Running>
   readonly postmaster: number
   readonly figures: DatabaseFigures.DatabaseFigures
-  /** Its database, to set scenes and to look after what became of them. */
+  readonly database: Redacted.Redacted
+  /** In it, to set scenes and to look after what became of them. */
   readonly sql: SqlClient
   /** Waits for what goes on behind the answers. */
   readonly settled: Effect.Effect<void, ProcessFailed | SqlError>
@@ -142,8 +143,8 @@ const startSubject = Effect.fnUntraced(function* (place: Place, options: Subject
     // A scenario's gigabytes go with it.
     Effect.promise(() => rm(directory, { recursive: true, force: true, maxRetries: 5 }))
   ).pipe(Effect.andThen(EmbeddedPostgres.make({ directory, settings: serverSettings })))
-  const database = `bench_${name}`
-  const url = yield* postgres.createDatabase(database)
+  const databaseName = `bench_${name}`
+  const url = yield* postgres.createDatabase(databaseName)
   const postmaster = Number(
     (yield* Effect.promise(() => readFile(join(directory, "data", "postmaster.pid"), "utf8"))).split("\n")[0]
   )
@@ -158,7 +159,7 @@ const startSubject = Effect.fnUntraced(function* (place: Place, options: Subject
   const context = yield* Layer.build(PgClient.layer({ url, maxConnections: 1 }))
   const sql = Context.get(context, SqlClient)
   yield* Effect.provideService(fillCatalog(place.options.skus), SqlClient, sql)
-  const figures = yield* DatabaseFigures.make({ database: url, name: database, beside: postgres.urlOf("postgres") })
+  const figures = yield* DatabaseFigures.make({ database: url, name: databaseName, beside: postgres.urlOf("postgres") })
   if (count > 1) yield* shared(sql, nodes)
   const settled = figures.settled.pipe(
     Effect.repeat({
@@ -167,7 +168,7 @@ const startSubject = Effect.fnUntraced(function* (place: Place, options: Subject
     }),
     Effect.flatMap((yes) => (yes ? Effect.void : nodes[0]!.fail("has not come to rest within 30 seconds.")))
   )
-  return { system, name, urls, nodes, postmaster, figures, sql, settled } satisfies Subject
+  return { system, name, urls, nodes, postmaster, figures, database: url, sql, settled } satisfies Subject
 })
 
 const startNode = Effect.fnUntraced(function* (
@@ -215,8 +216,16 @@ const shared = (sql: SqlClient, nodes: ReadonlyArray<Processes.Running>) =>
 
 const shards = 32
 
-/** No checkpoint within a run: it would make the next rows' first changes write whole pages. */
-const serverSettings = { shared_buffers: "256MB", checkpoint_timeout: "1h", max_wal_size: "8GB" }
+/**
+ * No checkpoint within a run: it would make the next rows' first changes write whole pages. And no vacuum because much was only inserted: a
+ * past is as if that had been long ago.
+ */
+const serverSettings = {
+  shared_buffers: "256MB",
+  checkpoint_timeout: "1h",
+  max_wal_size: "8GB",
+  autovacuum_vacuum_insert_threshold: "-1"
+}
 
 /** Of all; what a made-up load needs to get past the limits on real customers, and nothing else. */
 const settings = {
