@@ -16,6 +16,7 @@ import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import * as DeathWatch from "./DeathWatch.ts"
 import { detailsOf } from "./ErrorDetails.ts"
+import * as Roster from "./Roster.ts"
 import * as RunnerWire from "./RunnerWire.ts"
 import type { Values } from "./Settings.ts"
 
@@ -78,13 +79,12 @@ export const layer = (
     // What is sent within a node is never changed by its receiver.
     simulateRemoteSerialization: false
   })
-  const storage = SqlRunnerStorage.layerStorage({})
+  const storage = Roster.layer(advertised).pipe(Layer.provide(SqlRunnerStorage.layerStorage({})))
   const deathWatch = Layer.effectDiscard(
     DeathWatch.make({
       membership,
       self: advertised,
-      interval: settings.RUNNER_HEALTH_CHECK_INTERVAL,
-      expiration: settings.SHARD_LOCK_EXPIRATION
+      interval: settings.RUNNER_HEALTH_CHECK_INTERVAL
     })
   )
   return Layer.merge(RunnerServer.layerWithClients, deathWatch).pipe(

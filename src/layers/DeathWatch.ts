@@ -4,7 +4,8 @@
  * still for the heartbeat to tell.
  */
 import { Duration, Effect, Fiber, type Scope } from "effect"
-import { RunnerAddress } from "effect/cluster/RunnerAddress"
+import type { RunnerAddress } from "effect/cluster/RunnerAddress"
+import { RunnerStorage } from "effect/cluster/RunnerStorage"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import * as RunnerWire from "./RunnerWire.ts"
@@ -14,23 +15,21 @@ export interface DeathWatchOptions {
   readonly self: RunnerAddress
   /** How often it is looked who else is there, and how long it is waited before a node is tried again that could not be reached. */
   readonly interval: Duration.Duration
-  /** A node whose heartbeat is older is not there. */
-  readonly expiration: Duration.Duration
 }
 
 /** Keeps a connection to each other node and watches it, while the scope is open. */
 export const make = Effect.fnUntraced(function* (
   options: DeathWatchOptions
-): Effect.fn.Return<void, never, Scope.Scope | SqlClient> {
+): Effect.fn.Return<void, never, RunnerStorage | Scope.Scope | SqlClient> {
   const sql = yield* SqlClient
+  const storage = yield* RunnerStorage
   const scope = yield* Effect.scope
   const watched = new Map<string, Fiber.Fiber<void>>()
   const self = nameOf(options.self)
 
-  const others = sql<{
-    readonly address: string
-  }>`select address from cluster_runners where healthy and address <> ${self}
-    and last_heartbeat > now() - make_interval(secs => ${Duration.toSeconds(options.expiration)})`
+  const others = Effect.map(storage.getRunners, (runners) =>
+    runners.flatMap(([{ address }, healthy]) => (healthy && nameOf(address) !== self ? [address] : []))
+  )
 
   /**
    * Guarded by the heartbeat which was read before nobody answered: a node that has come back meanwhile is left alone. Who is marked by
@@ -68,11 +67,11 @@ export const make = Effect.fnUntraced(function* (
   yield* others.pipe(
     Effect.flatMap(
       Effect.fnUntraced(function* (found) {
-        const names = new Set(found.map(({ address }) => address))
+        const names = new Set(found.map(nameOf))
         for (const [name, fiber] of watched) if (!names.has(name)) yield* Fiber.interrupt(fiber)
-        for (const name of names) {
-          if (watched.has(name)) continue
-          watched.set(name, yield* Effect.forkIn(watch(addressOf(name)), scope))
+        for (const address of found) {
+          if (watched.has(nameOf(address))) continue
+          watched.set(nameOf(address), yield* Effect.forkIn(watch(address), scope))
         }
       })
     ),
@@ -86,11 +85,6 @@ export const make = Effect.fnUntraced(function* (
 
 /** As Effect's tables have it. */
 const nameOf = ({ host, port }: RunnerAddress): string => `${host}:${port}`
-
-const addressOf = (name: string): RunnerAddress => {
-  const colon = name.lastIndexOf(":")
-  return RunnerAddress.make({ host: name.slice(0, colon), port: Number(name.slice(colon + 1)) })
-}
 
 /** Whether its machine says that no process listens there, twice: a node which starts may not listen yet. */
 const isRefused = (membership: RunnerWire.Membership, address: RunnerAddress): Effect.Effect<boolean> => {

@@ -280,7 +280,9 @@ const cluster = {
     { from: "1 second", to: "2 minutes" }
   ),
   SHARD_LOCK_REFRESH: duration("1 second", { about: "How often a node says that it lives." }),
-  SHARD_ASSIGNMENT_REFRESH: duration("250 millis", { about: "How often a node looks who else is there." }),
+  SHARD_ASSIGNMENT_REFRESH: duration("250 millis", {
+    about: "How often a node looks who else is there. One that is alone looks every two seconds."
+  }),
   SHARD_HANDOVER_WITHIN: duration("500 millis", {
     about:
       "How long calls under way may take when their shard moves to another node; then they are cut off, and asked again there."
@@ -506,7 +508,9 @@ const runtime = {
     },
     { from: "2 seconds" }
   ),
-  TIMER_SWEEP_INTERVAL: duration("500 millis", { about: "How often due timers are read." }),
+  TIMER_SWEEP_INTERVAL: duration("1 second", {
+    about: "How often due timers are read. They fire at their instant all the same: a read looks ahead."
+  }),
   TIMER_CONCURRENCY: whole(
     10,
     { about: "Timers handled at once by a node.", source: "N-010" },

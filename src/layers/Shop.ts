@@ -90,7 +90,7 @@ export const defaultLimits: ShopLimits = {
     retryFor: Duration.seconds(10),
     flushTimeout: Duration.seconds(5),
     idleInTransaction: Duration.seconds(4),
-    timerSweepInterval: Duration.millis(500),
+    timerSweepInterval: Duration.seconds(1),
     timerConcurrency: 10,
     noticeAttemptsMax: 10,
     noticeBackoff: Duration.seconds(1),
