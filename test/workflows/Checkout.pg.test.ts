@@ -1,10 +1,18 @@
 import { assert, describe, layer } from "@effect/vitest"
-import { Effect, Result } from "effect"
+import { Effect, Fiber, Result } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { CustomerId } from "../../src/domain/Ids.ts"
 import { Currency } from "../../src/domain/Money.ts"
+import * as CartActor from "../../src/entities/cart/CartActor.ts"
 import { PaymentMethodToken } from "../../src/entities/checkoutSession/CheckoutSession.ts"
+import * as CheckoutSessionActor from "../../src/entities/checkoutSession/CheckoutSessionActor.ts"
+import * as FailedCompensationActor from "../../src/entities/failedCompensation/FailedCompensationActor.ts"
+import * as OrderActor from "../../src/entities/order/OrderActor.ts"
+import * as PaymentActor from "../../src/entities/payment/PaymentActor.ts"
+import * as ReservationActor from "../../src/entities/reservation/ReservationActor.ts"
 import { PaymentProvider } from "../../src/sandbox/PaymentProvider.ts"
+import { CheckoutActors } from "../../src/workflows/checkout/CheckoutActors.ts"
+import * as CheckoutContext from "../../src/workflows/checkout/CheckoutContext.ts"
 import { eventually } from "../fixtures/Eventually.ts"
 import * as Shop from "../fixtures/Shop.ts"
 
@@ -21,6 +29,15 @@ const money = (checkoutId: string) =>
       refunded: times("refunded")
     }
   })
+
+const definitions: CheckoutActors["Service"] = {
+  cart: CartActor.make(Shop.quickLimits.cart),
+  session: CheckoutSessionActor.make(Shop.quickLimits.session),
+  reservation: ReservationActor.make(Shop.quickLimits.reservation),
+  payment: PaymentActor.make(Shop.quickLimits.payment),
+  order: OrderActor.make(Shop.quickLimits.order),
+  failed: FailedCompensationActor.make(Shop.quickLimits.compensation)
+}
 
 const orderOf = Effect.fnUntraced(function* (checkoutId: string) {
   const sql = yield* SqlClient
@@ -278,13 +295,79 @@ describe("given a shop with stock in two warehouses", () => {
         const provider = yield* PaymentProvider
         // The void of an authorization whose outcome is unknown.
         provider.faults.inject({ operation: "confirm", times: 1, fault: { _tag: "Silence", done: true } })
-        provider.faults.inject({ operation: "cancel", times: 3, fault: { _tag: "ServerError", done: false } })
+        provider.faults.inject({ operation: "cancel", times: 7, fault: { _tag: "ServerError", done: false } })
         const { checkoutId, confirm } = yield* Shop.prepare({ lines: { stored: 1 } })
         assert.strictEqual((yield* Effect.flip(confirm()))._tag, "ServiceTimeout")
         yield* eventually(money(checkoutId), ({ voided }) => voided === 1)
         yield* eventually(Effect.result(confirm()), Result.isSuccess)
         assert.deepStrictEqual(yield* money(checkoutId), { authorized: 2, captured: 1, voided: 1, refunded: 0 })
         yield* settled
+      })
+    )
+
+    it.effect("when the provider is undecided for a while, then the hold it comes to is dropped", () =>
+      Effect.gen(function* () {
+        yield* Shop.stock([{ sku: "undecided", price: 700n, onHand: { berlin: 3 } }])
+        const provider = yield* PaymentProvider
+        provider.faults.inject({ operation: "confirm", times: 1, fault: { _tag: "Processing", ms: 700 } })
+        const { checkoutId, confirm } = yield* Shop.prepare({ lines: { undecided: 1 } })
+        assert.strictEqual((yield* Effect.flip(confirm()))._tag, "PaymentUnavailable")
+        yield* eventually(money(checkoutId), ({ voided }) => voided === 1)
+        yield* eventually(Effect.result(confirm()), Result.isSuccess)
+        assert.deepStrictEqual(yield* money(checkoutId), { authorized: 2, captured: 1, voided: 1, refunded: 0 })
+        yield* settled
+      })
+    )
+
+    it.effect(
+      "when a capture turns out taken while it is undone, then whoever goes on with it does not confirm it",
+      () =>
+        Effect.gen(function* () {
+          yield* Shop.stock([{ sku: "taken", price: 700n, onHand: { berlin: 3 } }])
+          const provider = yield* PaymentProvider
+          const sql = yield* SqlClient
+          provider.faults.inject({ operation: "capture", times: 1, fault: { _tag: "Reset", done: true } })
+          provider.faults.inject({ operation: "retrieve", times: 4, fault: { _tag: "Reset", done: false } })
+          // The money is on its way back for a while, before the order is cancelled.
+          provider.faults.inject({ operation: "refund", times: 1, fault: { _tag: "Delay", ms: 1200 } })
+          const { checkoutId, confirm } = yield* Shop.prepare({ lines: { taken: 1 } })
+          const key = Shop.key()
+          const confirming = yield* Effect.forkChild(Effect.flip(confirm(key)))
+          yield* eventually(
+            sql<{ refunds: string }>`select refunds::text as refunds from payment.payments where id = ${checkoutId}`,
+            ([payment]) => payment?.refunds?.includes("compensation:1") === true
+          )
+          // As a node does which takes the checkout over just then.
+          const confirmed = Effect.gen(function* () {
+            const { steps, withGroup } = yield* CheckoutContext.CheckoutContext
+            return yield* withGroup(checkoutId, (group) =>
+              steps.finish(group, { number: 1, confirmKey: key }, undefined)
+            )
+          }).pipe(
+            Effect.provide(CheckoutContext.layer(Shop.quickLimits.checkout)),
+            Effect.provideService(CheckoutActors, definitions)
+          )
+          assert.isFalse(yield* confirmed)
+          includes(yield* Effect.flip(confirm(key)), {
+            _tag: "CheckoutCompensated",
+            reason: "payment_capture_exhausted"
+          })
+          includes(yield* Fiber.join(confirming), { _tag: "CheckoutCompensated" })
+          assert.deepInclude(yield* orderOf(checkoutId), { status: "cancelled" })
+          yield* eventually(money(checkoutId), ({ refunded }) => refunded === 1)
+          assert.deepStrictEqual(yield* money(checkoutId), { authorized: 1, captured: 1, voided: 0, refunded: 1 })
+          const [stock] = yield* sql`select reserved, committed from warehouse.stock where sku = 'taken'`
+          assert.deepStrictEqual({ ...stock }, { reserved: 0, committed: 0 })
+        })
+    )
+
+    it.effect("when an attempt was given up before it had begun, then its status says that nothing is under way", () =>
+      Effect.gen(function* () {
+        yield* Shop.stock([{ sku: "given", price: 700n, onHand: { berlin: 3 } }])
+        const { by, checkout, confirm, session } = yield* Shop.prepare({ lines: { given: 1 } })
+        yield* session.AbortAttempt({ key: Shop.key(), attempt: 1 })
+        includes(yield* Effect.flip(checkout.ConfirmStatus({ by })), { _tag: "IllegalTransition", status: "open" })
+        assert.strictEqual((yield* confirm())._tag, "Confirmed")
       })
     )
 

@@ -130,6 +130,7 @@ export const providerKeys = {
   confirm: (id: string, attempt: number) => `checkout:${id}:auth${attempt === 1 ? "" : `:${attempt}`}:confirm`,
   capture: (id: string, attempt: number, suffix: number) =>
     `capture:${id}:${attempt}${suffix === 1 ? "" : `:${suffix}`}`,
-  void: (id: string, attempt: number, suffix: number) => `void:${id}:${attempt}${suffix === 1 ? "" : `:${suffix}`}`,
+  void: (id: string, attempt: number, again?: string) =>
+    `void:${id}:${attempt}${again === undefined ? "" : `:${again}`}`,
   refund: (id: string, refund: string, suffix: number) => `refund:${refund}:${id}${suffix === 1 ? "" : `:${suffix}`}`
 } as const

@@ -2,6 +2,7 @@
  * What is said to the provider, and what its answers mean for the payment. It stands beside the mailbox: intents are durable before a
  * call, outcomes after it, and no call runs inside a transaction. An unknown outcome is looked up by the intent's id before anything else.
  */
+import { randomUUID } from "node:crypto"
 import { type DateTime, Duration, Effect, Redacted } from "effect"
 import type {
   Intent,
@@ -254,6 +255,9 @@ export const settle = (gateway: Gateway, id: string, payment: PresentPayment, re
                   )
                 )
         }
+        case "Processing":
+          // Can neither be dropped nor captured: what comes of it is looked up again.
+          return Effect.succeed(unsettled({ _tag: "still Processing" }))
         default:
           return dropHold(gateway, id, attempt, intent, retry).pipe(
             Effect.map((voided) =>
@@ -267,23 +271,23 @@ export const settle = (gateway: Gateway, id: string, payment: PresentPayment, re
   )
 }
 
-/** Failures which the provider may store under one hold's keys, before we give up for now. */
-const storedFailuresMax = 5
+/** Keys for one hold at a time: a provider that fails for all is not to be asked without end. */
+const voidKeysMax = 3
 
 /**
- * A failure which the provider itself has answered with is stored under its key, for a day: another call needs another key. That is safe
- * whatever became of the first one, since a hold can be dropped only once.
+ * A fault or refusal which the provider has answered with is stored under its key, for a day: another call needs another key, and none that
+ * may have been used up before. That is safe whatever became of the others, since a hold can be dropped only once.
  */
 const dropHold = (gateway: Gateway, id: string, attempt: number, intent: IntentReference, retry: number) => {
-  const first = retry * storedFailuresMax + 1
-  const tryWith = (suffix: number): ReturnType<Gateway["void"]> =>
-    gateway.void({ key: providerKeys.void(id, attempt, suffix), id: reference(intent) }).pipe(
+  const tryWith = (key: string, left: number): ReturnType<Gateway["void"]> =>
+    gateway.void({ key, id: reference(intent) }).pipe(
       Effect.catchIf(
-        (error) => error._tag === "OutcomeUnknown" && error.answered === true && suffix < first + storedFailuresMax - 1,
-        () => tryWith(suffix + 1)
+        (error) =>
+          left > 0 && (error._tag === "OutcomeUnknown" ? error.answered === true : error._tag === "NotPossible"),
+        () => tryWith(providerKeys.void(id, attempt, randomUUID()), left - 1)
       )
     )
-  return tryWith(first)
+  return tryWith(providerKeys.void(id, attempt, retry === 0 ? undefined : `${retry}`), voidKeysMax - 1)
 }
 
 /** Whether the provider says that nothing is held any more; when it does not answer, that is not known. */

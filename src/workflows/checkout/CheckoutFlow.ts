@@ -694,7 +694,9 @@ export const make = Effect.gen(function* () {
         id,
         Effect.fnUntraced(function* (group) {
           const session = yield* owned(group, by)
-          if (session.attempt === 0 && !starting.has(id)) {
+          // Also when the latest attempt was given up before it had begun: nothing is under way.
+          const idle = session.status !== "confirming" && latestOutcome(session) === undefined
+          if (idle && !starting.has(id)) {
             return yield* new IllegalTransition({ status: session.status, command: "ConfirmStatus" })
           }
           if (session.status === "confirming" && awaitsAction(group) && (yield* mayAsk(id, group))) {

@@ -14,9 +14,9 @@ import {
   type Rejection
 } from "../../entities/checkoutSession/CheckoutSession.ts"
 import { checkoutSteps } from "../../entities/checkoutSession/CheckoutSessionTable.ts"
-import type { OrderPaymentStatus, ReasonCode, Terms } from "../../entities/order/Order.ts"
+import type { OrderPaymentStatus, OrderState, ReasonCode, Terms } from "../../entities/order/Order.ts"
 import { canMove } from "../../entities/order/OrderDecider.ts"
-import type { CaptureMode, IntentReference, PresentPayment } from "../../entities/payment/Payment.ts"
+import type { CaptureMode, IntentReference, PaymentState, PresentPayment } from "../../entities/payment/Payment.ts"
 import type { Authorization, Capture, Settlement } from "../../entities/payment/PaymentConversation.ts"
 import { orderPaymentStatus } from "../../entities/payment/PaymentDecider.ts"
 import type { ReservationState } from "../../entities/reservation/Reservation.ts"
@@ -306,12 +306,17 @@ export const make = (journal: Journal["Service"], records: FailedRecords, captur
         }
       }),
 
-    /** Money taken, stock bound, order confirmed, cart told: together. `false` when the claim on the stock was gone. */
+    /**
+     * Money taken, stock bound, order confirmed, cart told: together. `false` when the claim on the stock was gone, or a compensation was
+     * faster.
+     */
     finish: (group: Group, attempt: Attempt, captured: bigint | undefined): Stepped<boolean> =>
       unit(group, attempt, "confirm", {
         stock: true,
         body: (transaction) => {
           const { number } = attempt
+          // A compensation which has begun to give the money back goes on to its end.
+          if (isGivenBack(paid(transaction, group), number)) return ["given_back", false]
           if (captured !== undefined) {
             must(
               transaction,
@@ -420,6 +425,7 @@ export const make = (journal: Journal["Service"], records: FailedRecords, captur
         record,
         body: (transaction) => {
           let payment = paid(transaction, group)
+          if (stands(transaction.state(group.order), payment, number)) return ["superseded", undefined]
           if (settlement._tag === "Voided" && payment.saga !== "voided") {
             must(transaction, transaction.execute(group.payment, `voided:${number}`, { _tag: "Voided" }))
           }
@@ -539,6 +545,18 @@ export const make = (journal: Journal["Service"], records: FailedRecords, captur
 }
 
 export type CheckoutSteps = ReturnType<typeof make>
+
+/** Whether a compensation of the attempt has asked for its money back: from then on it cannot be confirmed any more. */
+const isGivenBack = (payment: PresentPayment, attempt: number): boolean =>
+  payment.refunds?.some(({ id }) => id === compensationRefund(attempt)) === true
+
+/** Whether the attempt was paid and confirmed before its compensation had begun: then there is nothing to undo. */
+export const stands = (order: OrderState, payment: PaymentState, attempt: number): boolean =>
+  order._tag === "Placed" &&
+  order.status !== "pending" &&
+  payment._tag === "Present" &&
+  payment.saga === "captured" &&
+  !isGivenBack(payment, attempt)
 
 /** The journal being away is waited out: the node which loses the order stops waiting. */
 export const untilDurable = Schedule.min([Schedule.exponential("50 millis", 2), Schedule.spaced("5 seconds")]).pipe(

@@ -11,7 +11,7 @@ import { compensationRefund } from "../../entities/payment/Refund.ts"
 import { PaymentGateway } from "../../gateways/PaymentGateway.ts"
 import type { Group } from "../checkout/CheckoutActors.ts"
 import { CheckoutContext } from "../checkout/CheckoutContext.ts"
-import { type Attempt, attemptOf, refusalText, StepConflict, untilDurable } from "../checkout/CheckoutSteps.ts"
+import { type Attempt, attemptOf, refusalText, StepConflict, stands, untilDurable } from "../checkout/CheckoutSteps.ts"
 import { promotionUse } from "../checkout/CheckoutTerms.ts"
 import { tryRefundSoon } from "../refund/RefundTry.ts"
 import { PaymentCompensation } from "./Compensation.ts"
@@ -84,7 +84,11 @@ export const layer = PaymentCompensation.toLayer(
         name,
         execute: withGroup(orderId, (group) => {
           const session = group.session.state
-          return session._tag === "Absent" || session.attempt !== number ? Effect.void : run(group, attemptOf(session))
+          return session._tag === "Absent" ||
+            session.attempt !== number ||
+            stands(group.order.state, group.payment.state, number)
+            ? Effect.void
+            : run(group, attemptOf(session))
         }).pipe(Effect.retry(untilDurable), Effect.orDie)
       })
     yield* step("settle", (group, attempt) => settle(group, attempt, reason))
