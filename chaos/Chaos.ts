@@ -116,8 +116,8 @@ export const run = Effect.fn("Chaos.run")(function* (
   yield* Effect.forEach(plan, (planned) => Effect.delay(carryOut(fleet, story, marks, planned), planned.atMs), {
     concurrency: "unbounded",
     discard: true
-  })
-  yield* Effect.sleep(Math.max(0, broken + Duration.toMillis(options.faultsFor) - (yield* Clock.currentTimeMillis)))
+    // What is still under way then, such as a start, is seen to by healing.
+  }).pipe(Effect.andThen(Effect.never), Effect.timeoutOption(options.faultsFor))
   const healed = yield* Clock.currentTimeMillis
   yield* story.tell("nothing breaks any more")
   yield* fleet.heal
@@ -345,7 +345,7 @@ const carryOut = Effect.fnUntraced(function* (
       return yield* node.shiftClock(0)
     }
     case "RestartDatabase":
-      yield* Effect.orDie(fleet.postgres.restart)
+      yield* Effect.uninterruptible(Effect.orDie(fleet.postgres.restart))
       return yield* story.tell("Postgres is back")
     case "CutProvider":
       yield* fleet.toProvider.spoil(fault.how)

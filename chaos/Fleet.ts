@@ -235,13 +235,15 @@ const makeNode = Effect.fnUntraced(function* (parts: NodeParts): Effect.fn.Retur
         yield* spawn
       }
       const from = yield* Clock.currentTimeMillis
+      const ended = () => current === undefined || isGone(current.running)
       const ready = yield* Effect.repeat(isReady(url), {
-        until: (is) => is,
+        until: (is) => is || ended(),
         schedule: Schedule.spaced("50 millis")
       }).pipe(Effect.timeoutOption(readyWithin))
       const took = (yield* Clock.currentTimeMillis) - from
       if (Option.isNone(ready)) problems.push(`${name} was not ready within ${Duration.format(readyWithin)}`)
-      else if (spawns) yield* say(`${name} is ready, ${(took / 1000).toFixed(1)} s after its start`)
+      // Killed before it was: whoever did it starts it again.
+      else if (ready.value && spawns) yield* say(`${name} is ready, ${(took / 1000).toFixed(1)} s after its start`)
     })
   )
 
