@@ -331,6 +331,12 @@ const rules = ({ demo }: LoadOptions): ReadonlyArray<Rule> => [
         : "AUTH_SECRET and AUTH_JWKS_URL must not both be given: tokens are either ours or the identity provider's."
   },
   {
+    keys: ["ALERT_WEBHOOK_URL", "ALERT_WEBHOOK_SECRET"],
+    holds: (values) => (values.ALERT_WEBHOOK_URL === undefined) === (values.ALERT_WEBHOOK_SECRET === undefined),
+    says: () =>
+      "ALERT_WEBHOOK_URL and ALERT_WEBHOOK_SECRET go together: what is not signed cannot be told from anybody else's."
+  },
+  {
     keys: ["CORS_ORIGINS"],
     holds: (values) => demo || !(values.CORS_ORIGINS ?? []).includes("*"),
     says: () =>

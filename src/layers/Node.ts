@@ -11,7 +11,10 @@ import { Promotions } from "../catalog/Promotions.ts"
 import { ShippingQuotes } from "../catalog/ShippingQuotes.ts"
 import * as Demo from "../demo/Demo.ts"
 import * as Environment from "../demo/Environment.ts"
+import { type AlertSink, AlertSinks, logSink } from "../gateways/AlertSinks.ts"
+import * as PagerDutySink from "../gateways/PagerDutySink.ts"
 import * as StripeGateway from "../gateways/StripeGateway.ts"
+import * as WebhookSink from "../gateways/WebhookSink.ts"
 import { authenticationLayer, AuthTokens, type AuthTokensOptions, type AuthTokensRefused } from "../rpc/AuthTokens.ts"
 import { Draining } from "../rpc/Draining.ts"
 import { Readiness } from "../rpc/Health.ts"
@@ -71,7 +74,7 @@ export const layer = (
     databaseUrl: values.DATABASE_URL,
     limits: limitsOf(values),
     pauseMax: pauseMax(values)
-  }).pipe(Layer.provideMerge(surroundings))
+  }).pipe(Layer.provide(Layer.succeed(AlertSinks, sinksOf(values))), Layer.provideMerge(surroundings))
   const identity = authenticationLayer.pipe(Layer.provideMerge(AuthTokens.layer(authOptions(values))))
   const handlers = Handlers.layer.pipe(
     Layer.provideMerge(Layer.mergeAll(identity, readiness(values), Draining.layer)),
@@ -96,6 +99,19 @@ const prepare = Effect.fn("Node.prepare")(function* ({ demo, values }: NodeOptio
   yield* Environment.decide(demo ? "demo" : "production")
   if (demo) yield* Demo.seed
 })
+
+/** The log always; a webhook and PagerDuty where they are set up. */
+const sinksOf = (values: Values): ReadonlyArray<AlertSink> => {
+  const { ALERT_PAGERDUTY_ROUTING_KEY: routingKey, ALERT_SINK_TIMEOUT: timeout, ALERT_WEBHOOK_SECRET: secret } = values
+  const { ALERT_WEBHOOK_URL: url } = values
+  return [
+    logSink,
+    ...(url === undefined || secret === undefined ? [] : [WebhookSink.make({ url, secret, timeout })]),
+    ...(routingKey === undefined
+      ? []
+      : [PagerDutySink.make({ routingKey, url: values.ALERT_PAGERDUTY_URL, source: values.CLUSTER_NAME, timeout })])
+  ]
+}
 
 const catalogLimits = (values: Values) =>
   Layer.effect(

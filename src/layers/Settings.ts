@@ -472,6 +472,33 @@ const alerts = {
   }),
   ALERT_BACKOFF_BASE: duration("5 seconds", { about: "After the first vain attempt to tell somebody; doubles." }),
   ALERT_BACKOFF_CAP: duration("5 minutes", { about: "It grows up to this." }),
+  ALERT_SINK_TIMEOUT: duration("10 seconds", { about: "For one attempt to tell a webhook or a pager." }),
+  ALERT_WEBHOOK_URL: optional(
+    secret(
+      text("Where alerts are sent as signed JSON; ALERT_WEBHOOK_SECRET goes with it.", {
+        form: "an address such as https://alerts.example/cartwright",
+        pattern: /^https?:\/\/\S+$/
+      })
+    ),
+    "no webhook is told"
+  ),
+  ALERT_WEBHOOK_SECRET: optional(key("Signs what is sent to ALERT_WEBHOOK_URL."), "no webhook is told"),
+  ALERT_PAGERDUTY_ROUTING_KEY: optional(
+    secret(
+      text("Of a PagerDuty service's Events API v2 integration.", {
+        form: "32 letters and digits",
+        pattern: /^[A-Za-z0-9]{32}$/
+      })
+    ),
+    "PagerDuty is not told"
+  ),
+  ALERT_PAGERDUTY_URL: {
+    ...text("Where PagerDuty takes events.", {
+      form: "an address such as https://events.eu.pagerduty.com",
+      pattern: /^https?:\/\/\S+$/
+    }),
+    absent: byDefault("https://events.pagerduty.com")
+  },
   ALERT_RETENTION: duration("90 days", { about: "How long an alert is kept once it is over.", source: "N-052" })
 }
 

@@ -20,6 +20,7 @@ import * as RateLimiterActor from "../entities/rateLimiter/RateLimiterActor.ts"
 import * as ReservationActor from "../entities/reservation/ReservationActor.ts"
 import type { ReservationLimits } from "../entities/reservation/ReservationDecider.ts"
 import { stockCounters } from "../entities/reservation/StockCounters.ts"
+import { AlertSinks } from "../gateways/AlertSinks.ts"
 import type { PaymentGateway } from "../gateways/PaymentGateway.ts"
 import * as Retention from "../jobs/Retention.ts"
 import { Actors, layer as actorsLayer } from "../runtime/Actors.ts"
@@ -31,6 +32,7 @@ import { Store } from "../runtime/Store.ts"
 import { layer as timersLayer, type Timers } from "../runtime/Timers.ts"
 import { layer as workflowEngineLayer, type Workflows } from "../runtime/WorkflowEngine.ts"
 import { WorkflowSearch } from "../runtime/WorkflowSearch.ts"
+import * as AlertDelivery from "../workflows/alert/AlertDelivery.ts"
 import * as CaptureFlow from "../workflows/capture/CaptureFlow.ts"
 import * as DeferredCapture from "../workflows/capture/DeferredCapture.ts"
 import { CheckoutActors } from "../workflows/checkout/CheckoutActors.ts"
@@ -214,7 +216,13 @@ export const layer = (
       const actors = yield* Actors
       const placed = yield* Placement
       const { cart, order, payment, reservation, session } = yield* CheckoutActors
-      actors.host(AlertActor.hosting(AlertActor.make(limits.alert, [])))
+      const sinks = yield* AlertSinks
+      const alert = AlertActor.make(
+        limits.alert,
+        sinks.map(({ name }) => name)
+      )
+      actors.host(AlertActor.hosting(alert))
+      yield* AlertDelivery.serve(alert, sinks)
       actors.host(CartActor.hosting(cart))
       actors.host(CheckoutSessionActor.hosting(session))
       actors.host(ReservationActor.hosting(reservation))
