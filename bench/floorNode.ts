@@ -12,6 +12,7 @@ import { Draining } from "../src/rpc/Draining.ts"
 import { Readiness } from "../src/rpc/Health.ts"
 import { OperatorAccess } from "../src/rpc/operator/OperatorAccess.ts"
 import * as Server from "../src/rpc/Server.ts"
+import { WebhookReceiver } from "../src/rpc/webhooks/WebhookReceiver.ts"
 import * as Floor from "./Floor.ts"
 
 const program = Effect.gen(function* () {
@@ -47,7 +48,7 @@ const program = Effect.gen(function* () {
     limits: Config.serverLimitsOf(values)
   }).pipe(
     Layer.provide([floor, authenticationLayer, Layer.succeed(OperatorAccess, () => Effect.fail(new AccessDenied()))]),
-    Layer.provide([identity, Draining.layer]),
+    Layer.provide([identity, Draining.layer, WebhookReceiver.layerNone]),
     Layer.provide(Layer.succeed(Readiness, { report: Effect.succeed({ ready: true, checks: {} }) })),
     Layer.provide(Telemetry.layer(values, { version: "floor", instance: "floor", terminal: false }))
   )

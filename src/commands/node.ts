@@ -109,6 +109,7 @@ const run = Effect.fnUntraced(function* (flags: Flags) {
       ? yield* Embedded.sandbox({
           databaseUrl,
           directory: flags.directory,
+          ...webhookOf(planned),
           ...(flags.sandboxPort === undefined ? {} : { port: flags.sandboxPort })
         })
       : undefined
@@ -119,6 +120,15 @@ const run = Effect.fnUntraced(function* (flags: Flags) {
     return yield* serve(values, { demo, embedded, directory: flags.directory, sandboxed })
   }).pipe(Effect.scoped, Effect.provide(yield* telemetry(planned)))
 })
+
+/** Where the sandbox tells of payments: at this node, unless its port is not known before it listens. */
+const webhookOf = (values: Values) => {
+  const [secret] =
+    values.STRIPE_WEBHOOK_SECRETS === undefined ? [] : Redacted.value(values.STRIPE_WEBHOOK_SECRETS).split(",")
+  return secret === undefined || values.HTTP_PORT === 0
+    ? {}
+    : { webhook: { url: `${httpUrl(values)}/webhooks/stripe`, secret: secret.trim() } }
+}
 
 /** What the demo says where nobody else does. */
 const demoSettings = Effect.fnUntraced(function* (directory: string, sandboxed: boolean) {
@@ -134,7 +144,8 @@ const demoSettings = Effect.fnUntraced(function* (directory: string, sandboxed: 
           STRIPE_SECRET_KEY: Embedded.sandboxKey,
           STRIPE_HOST: "127.0.0.1",
           STRIPE_PORT: "4010",
-          STRIPE_PROTOCOL: "http"
+          STRIPE_PROTOCOL: "http",
+          STRIPE_WEBHOOK_SECRETS: Embedded.sandboxWebhookSecret(secrets)
         }
       : {})
   }

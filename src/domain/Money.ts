@@ -86,3 +86,13 @@ export const format = ({ amount, currency }: Money): string => {
   const digits = amount.toString().padStart(places + 1, "0")
   return `${digits.slice(0, -places)}.${digits.slice(-places)} ${currency}`
 }
+
+/** An amount as others write it, e.g. `12.34`, in minor units; undefined for one with a sign, an exponent, or more places than there are. */
+export const minorUnitsOf = (text: string, currency: Currency): bigint | undefined => {
+  const [, whole = "", fraction = ""] = /^(\d{1,15})(?:\.(\d{1,4}))?$/.exec(text) ?? []
+  const places = decimals[currency] ?? 2
+  const significant = fraction.replace(/0+$/, "")
+  if (whole === "" || significant.length > places) return undefined
+  const amount = BigInt(whole + significant.padEnd(places, "0"))
+  return amount > maxAmount ? undefined : amount
+}

@@ -381,5 +381,6 @@ const twoDecimalsThere: ReadonlySet<string> = new Set(["ISK", "UGX"])
 const toProviderAmount = ({ amount, currency }: Money): number =>
   Number(twoDecimalsThere.has(currency) ? amount * 100n : amount)
 
-const fromProviderAmount = (amount: number, currency: string): bigint =>
+/** An amount as the provider writes it, in our minor units; `currency` in any case. */
+export const fromProviderAmount = (amount: number, currency: string): bigint =>
   twoDecimalsThere.has(currency.toUpperCase()) ? BigInt(amount) / 100n : BigInt(amount)

@@ -5,6 +5,7 @@
 import { Config, ConfigProvider, Duration, Effect, Layer, Option, Redacted, Schema } from "effect"
 import { backoff } from "../entities/payment/Backoff.ts"
 import type { PaymentGatewayLimits } from "../gateways/PaymentGateway.ts"
+import type { ProviderWebhooksOptions } from "../gateways/ProviderWebhooks.ts"
 import type { ServerLimits } from "../rpc/Server.ts"
 import type { ShopLimits } from "./Shop.ts"
 import { type Key, keys, type Setting, settings, type Values } from "./Settings.ts"
@@ -116,6 +117,7 @@ export const serverLimitsOf = (values: Values): ServerLimits => ({
   callsMax: values.HTTP_CALLS_MAX,
   streamsMax: values.HTTP_STREAMS_MAX,
   bodyMax: values.HTTP_BODY_MAX,
+  webhookMax: values.WEBHOOK_BODY_MAX,
   headersMax: values.HTTP_HEADERS_MAX,
   silentFor: values.WEBSOCKET_SILENCE_MAX,
   shutdownWithin: values.DRAIN_WITHIN
@@ -184,7 +186,37 @@ export const limitsOf = (values: Values): ShopLimits => ({
     maxRetries: values.COMPENSATION_MAX_RETRIES,
     backoff: { base: values.COMPENSATION_RETRY_BASE, cap: values.COMPENSATION_RETRY_CAP },
     keepFor: values.COMPENSATION_RETENTION
+  },
+  webhook: {
+    attemptsMax: values.WEBHOOK_MAX_ATTEMPTS,
+    backoff: { base: values.WEBHOOK_BACKOFF_BASE, cap: values.WEBHOOK_BACKOFF_CAP },
+    watchAfter: values.WEBHOOK_WATCH_AFTER,
+    unmatchedMax: values.WEBHOOK_UNMATCHED_MAX
   }
+})
+
+/** What is listed in one setting, separated by commas. */
+const listed = (text: string): ReadonlyArray<string> => text.split(",").map((entry) => entry.trim())
+
+/** Whose webhooks are taken. */
+export const webhooksOf = (values: Values): ProviderWebhooksOptions => ({
+  ...(values.STRIPE_WEBHOOK_SECRETS === undefined
+    ? {}
+    : {
+        stripe: {
+          secrets: listed(Redacted.value(values.STRIPE_WEBHOOK_SECRETS)).map((secret) => Redacted.make(secret)),
+          tolerance: values.WEBHOOK_TOLERANCE
+        }
+      }),
+  ...(values.PAYPAL_WEBHOOK_IDS === undefined
+    ? {}
+    : {
+        paypal: {
+          webhookIds: listed(values.PAYPAL_WEBHOOK_IDS),
+          environment: values.PAYPAL_ENVIRONMENT,
+          tolerance: values.PAYPAL_WEBHOOK_TOLERANCE
+        }
+      })
 })
 
 /** The provider's limits, for every call of any payment. */
@@ -314,6 +346,7 @@ const rules = ({ demo }: LoadOptions): ReadonlyArray<Rule> => [
   capped("NOTICE_BACKOFF_BASE", "NOTICE_BACKOFF_CAP"),
   capped("ALERT_BACKOFF_BASE", "ALERT_BACKOFF_CAP"),
   capped("COMPENSATION_RETRY_BASE", "COMPENSATION_RETRY_CAP"),
+  capped("WEBHOOK_BACKOFF_BASE", "WEBHOOK_BACKOFF_CAP"),
   {
     keys: ["SHARD_LOCK_REFRESH", "SHARD_LOCK_EXPIRATION"],
     holds: (values) =>

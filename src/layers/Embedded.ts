@@ -2,7 +2,7 @@
  * What `npm start` brings along where nothing is given: a Postgres, a payment provider to play with, and the secrets nodes share. All of
  * it lives in one folder and outlasts the program, so that the next start, or a second node beside it, finds everything again.
  */
-import { randomBytes } from "node:crypto"
+import { createHmac, randomBytes } from "node:crypto"
 import { link, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises"
 import { createServer } from "node:net"
 import { join } from "node:path"
@@ -11,6 +11,7 @@ import { Effect, Exit, Redacted, Schedule, Schema, Scope } from "effect"
 import { EmbeddedPostgres } from "../postgres/EmbeddedPostgres.ts"
 import type { LedgerFileUnusable } from "../sandbox/LedgerFile.ts"
 import type { SandboxNotStarted } from "../sandbox/SandboxServer.ts"
+import type { WebhookOptions } from "../sandbox/Webhooks.ts"
 
 /** The folder cannot be used, or the sandbox has no place. `message` is for the person at the terminal. */
 export class EmbeddedRefused extends Schema.TaggedError<EmbeddedRefused>()("EmbeddedRefused", {
@@ -66,6 +67,10 @@ export const postgres = (directory: string, port: number | undefined) =>
 /** What the demo's sandbox is asked with. */
 export const sandboxKey = "sk_test_cartwright"
 
+/** What the sandbox signs its webhooks with: the same for all nodes on the folder. */
+export const sandboxWebhookSecret = ({ tokens }: Secrets): string =>
+  `whsec_${createHmac("sha256", Redacted.value(tokens)).update("the sandbox's webhooks").digest("hex")}`
+
 /** What the demo charges for sending, in minor units. */
 export const demoShippingRates =
   '{"USD":{"standard":"590","express":"1490"},"EUR":{"standard":"490","express":"1290"},"GBP":{"standard":"450","express":"1190"},"JPY":{"standard":"800","express":"1900"}}'
@@ -79,6 +84,8 @@ export const sandbox = Effect.fn("Embedded.sandbox")(function* (options: {
   readonly directory: string
   /** Any free one unless given; the ones after the first start are told by the folder. */
   readonly port?: number
+  /** Where it tells of payments when this node runs it: this node. */
+  readonly webhook?: WebhookOptions
 }): Effect.fn.Return<{ readonly port: number; readonly own: boolean }, EmbeddedRefused, Scope.Scope> {
   const directory = join(options.directory, "sandbox")
   const portFile = join(directory, "port")
@@ -88,7 +95,7 @@ export const sandbox = Effect.fn("Embedded.sandbox")(function* (options: {
   const run = Effect.fnUntraced(function* (port: number) {
     // The provider with its SDK types is not small, and only one node needs it.
     const { start } = yield* Effect.promise(() => import("../sandbox/Sandbox.ts"))
-    return yield* start({ port, directory })
+    return yield* start({ port, directory, ...(options.webhook === undefined ? {} : { webhook: options.webhook }) })
   })
 
   if (yield* tryLock) {

@@ -15,20 +15,23 @@ import { type AlertSink, AlertSinks, logSink } from "../gateways/AlertSinks.ts"
 import * as PagerDutySink from "../gateways/PagerDutySink.ts"
 import * as StripeGateway from "../gateways/StripeGateway.ts"
 import * as WebhookSink from "../gateways/WebhookSink.ts"
+import { PaymentReferences } from "../projections/PaymentReferences.ts"
 import { authenticationLayer, AuthTokens, type AuthTokensOptions, type AuthTokensRefused } from "../rpc/AuthTokens.ts"
 import { Draining } from "../rpc/Draining.ts"
 import { Readiness } from "../rpc/Health.ts"
 import * as Server from "../rpc/Server.ts"
+import * as WebhookHandlers from "../rpc/webhooks/WebhookHandlers.ts"
 import type { Journal } from "../runtime/Journal.ts"
 import { Placement } from "../runtime/Placement.ts"
 import type { Store } from "../runtime/Store.ts"
 import * as Cluster from "./Cluster.ts"
-import { gatewayLimitsOf, limitsOf, pauseMax, serverLimitsOf } from "./Config.ts"
+import { gatewayLimitsOf, limitsOf, pauseMax, serverLimitsOf, webhooksOf } from "./Config.ts"
 import * as Handlers from "./Handlers.ts"
 import type { Values } from "./Settings.ts"
 import * as Shop from "./Shop.ts"
 import * as Sql from "./Sql.ts"
 import * as Watchdog from "./Watchdog.ts"
+import * as Webhooks from "./Webhooks.ts"
 
 export interface NodeOptions {
   readonly values: Values
@@ -76,7 +79,10 @@ export const layer = (
     pauseMax: pauseMax(values)
   }).pipe(Layer.provide(Layer.succeed(AlertSinks, sinksOf(values))), Layer.provideMerge(surroundings))
   const identity = authenticationLayer.pipe(Layer.provideMerge(AuthTokens.layer(authOptions(values))))
-  const handlers = Handlers.layer.pipe(
+  const webhooks = WebhookHandlers.layer.pipe(
+    Layer.provide([PaymentReferences.layer, Webhooks.layer(webhooksOf(values))])
+  )
+  const handlers = Layer.merge(Handlers.layer, webhooks).pipe(
     Layer.provideMerge(Layer.mergeAll(identity, readiness(values), Draining.layer)),
     Layer.provideMerge(shop)
   )

@@ -341,6 +341,59 @@ const provider = {
   })
 }
 
+const webhooks = {
+  STRIPE_WEBHOOK_SECRETS: optional(
+    secret(
+      text(
+        "The secrets of the webhook endpoint at Stripe, separated by commas: two while one is exchanged for the other.",
+        {
+          form: "secrets which begin with whsec_, separated by commas",
+          pattern: /^whsec_[^\s,]{8,}(\s*,\s*whsec_[^\s,]{8,})*$/
+        }
+      )
+    ),
+    "/webhooks/stripe does not exist"
+  ),
+  PAYPAL_WEBHOOK_IDS: optional(
+    text("PayPal's ids of the webhook, separated by commas: two while one is exchanged for the other.", {
+      form: "ids such as 8PT597110X687430L, separated by commas",
+      pattern: /^[A-Za-z0-9]{1,50}(\s*,\s*[A-Za-z0-9]{1,50})*$/
+    }),
+    "/webhooks/paypal does not exist"
+  ),
+  PAYPAL_ENVIRONMENT: oneOf(["live", "sandbox"], "live", "Whose certificates PayPal's webhooks must be signed with."),
+  WEBHOOK_TOLERANCE: duration(
+    "5 minutes",
+    { about: "How old a webhook's signature may be, and how much ahead of our clock.", source: "N-047" },
+    { from: "1 second", to: "1 hour" }
+  ),
+  PAYPAL_WEBHOOK_TOLERANCE: duration(
+    "5 minutes",
+    {
+      about:
+        "The same for PayPal's, which are signed with the time of their transmission. Widen it should repeated ones be refused.",
+      source: "N-047"
+    },
+    { from: "1 second", to: "4 days" }
+  ),
+  WEBHOOK_BODY_MAX: bytes("2 MiB", { about: "Of a webhook's body; more is answered with 413." }),
+  WEBHOOK_MAX_ATTEMPTS: whole(
+    10,
+    { about: "Tries to handle a webhook before it is set aside and an alert raised.", source: "N-047" },
+    { minimum: 1, maximum: 100 }
+  ),
+  WEBHOOK_BACKOFF_BASE: duration("1 second", { about: "Before the second try; doubles.", source: "N-073" }),
+  WEBHOOK_BACKOFF_CAP: duration("5 minutes", { about: "It grows up to this.", source: "N-073" }),
+  WEBHOOK_WATCH_AFTER: duration("30 seconds", {
+    about: "A webhook is handled at once; one which has not been by then is looked after."
+  }),
+  WEBHOOK_UNMATCHED_MAX: whole(
+    10_000,
+    { about: "Webhooks about payments of somebody else that are kept, such as another shop's on the same account." },
+    { minimum: 0, maximum: 10_000_000 }
+  )
+}
+
 const catalog = {
   CATALOG_TIMEOUT: duration("10 seconds", { about: "For one read of products, prices and stock.", source: "N-002" }),
   SHIPPING_TIMEOUT: duration("8 seconds", { about: "For one quote.", source: "N-003" }),
@@ -615,6 +668,7 @@ export const settings = {
   ...cluster,
   ...identity,
   ...provider,
+  ...webhooks,
   ...catalog,
   ...carts,
   ...checkout,
@@ -646,6 +700,7 @@ export const chapters: ReadonlyArray<{
   { title: "Cluster", settings: cluster },
   { title: "Identity", settings: identity },
   { title: "Payment provider", settings: provider },
+  { title: "Webhooks", settings: webhooks },
   { title: "Catalog and shipping", settings: catalog },
   { title: "Carts", settings: carts },
   { title: "Checkout", settings: checkout },

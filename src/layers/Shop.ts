@@ -16,6 +16,8 @@ import type { OrderLimits } from "../entities/order/OrderDecider.ts"
 import * as PaymentActor from "../entities/payment/PaymentActor.ts"
 import type { PaymentLimits } from "../entities/payment/PaymentDecider.ts"
 import { RateLimiter } from "../entities/rateLimiter/RateLimiter.ts"
+import * as ProviderEventActor from "../entities/providerEvent/ProviderEventActor.ts"
+import type { ProviderEventLimits } from "../entities/providerEvent/ProviderEventDecider.ts"
 import * as RateLimiterActor from "../entities/rateLimiter/RateLimiterActor.ts"
 import * as ReservationActor from "../entities/reservation/ReservationActor.ts"
 import type { ReservationLimits } from "../entities/reservation/ReservationDecider.ts"
@@ -43,6 +45,7 @@ import * as CheckoutTerms from "../workflows/checkout/CheckoutTerms.ts"
 import * as CompensationFlow from "../workflows/compensation/CompensationFlow.ts"
 import * as RetryFlow from "../workflows/compensation/RetryFlow.ts"
 import * as RefundFlow from "../workflows/refund/RefundFlow.ts"
+import * as ProviderEventFlow from "../workflows/webhooks/ProviderEventFlow.ts"
 
 /** Every number of the shop, with its place in REQUIREMENTS H where it has one. */
 export interface ShopLimits {
@@ -79,6 +82,7 @@ export interface ShopLimits {
   readonly checkout: CheckoutLimits
   readonly alert: AlertLimits
   readonly compensation: CompensationLimits
+  readonly webhook: ProviderEventLimits & ProviderEventFlow.WebhookLimits
 }
 
 export const defaultLimits: ShopLimits = {
@@ -143,6 +147,12 @@ export const defaultLimits: ShopLimits = {
     maxRetries: 3,
     backoff: { base: Duration.minutes(1), cap: Duration.minutes(30) },
     keepFor: Duration.days(90)
+  },
+  webhook: {
+    attemptsMax: 10,
+    backoff: { base: Duration.seconds(1), cap: Duration.minutes(5) },
+    watchAfter: Duration.seconds(30),
+    unmatchedMax: 10_000
   }
 }
 
@@ -236,8 +246,11 @@ export const layer = (
       Retention.layer({ ...limits.retention, actors: rememberedOf(actors, limits.retention) })
     )
   )
+  const checkout = ProviderEventFlow.layer(ProviderEventActor.make(limits.webhook), limits.webhook).pipe(
+    Layer.provideMerge(CheckoutFlow.layer)
+  )
   const processes = Layer.mergeAll(
-    CheckoutFlow.layer,
+    checkout,
     CaptureFlow.layer,
     CompensationFlow.layer,
     DeferredCapture.layer,

@@ -8,6 +8,7 @@ import createRuntime from "./0003_create_runtime.ts"
 import createOrders from "./0004_create_orders.ts"
 import extendWorkflows from "./0005_extend_workflows.ts"
 import createOperations from "./0006_create_operations.ts"
+import createWebhooks from "./0007_create_webhooks.ts"
 import createRefunds from "./0008_create_refunds.ts"
 
 /**
@@ -21,6 +22,7 @@ const migrations: Readonly<Record<string, Effect.Effect<void, unknown, SqlClient
   "0004_create_orders": createOrders,
   "0005_extend_workflows": extendWorkflows,
   "0006_create_operations": createOperations,
+  "0007_create_webhooks": createWebhooks,
   "0008_create_refunds": createRefunds
 }
 

@@ -28,6 +28,8 @@ import * as Health from "./Health.ts"
 import * as HttpHandlers from "./http/HttpHandlers.ts"
 import type { OperatorAccess } from "./operator/OperatorAccess.ts"
 import { requestIdHeader, requestIdOf } from "./RequestId.ts"
+import type { WebhookReceiver } from "./webhooks/WebhookReceiver.ts"
+import * as WebhookRoutes from "./webhooks/WebhookRoutes.ts"
 
 export interface ServerOptions {
   readonly host: string
@@ -44,6 +46,8 @@ export interface ServerOptions {
 export interface ServerLimits extends CallLimits {
   /** One body, and one WebSocket message. REQ-GW-06. */
   readonly bodyMax: number
+  /** One body of a payment provider's webhook. */
+  readonly webhookMax: number
   readonly headersMax: number
   /** A WebSocket from which nothing came for so long is closed. Clients ping every few seconds, hidden browser tabs once a minute. */
   readonly silentFor: Duration.Duration
@@ -56,6 +60,7 @@ export const defaultLimits: ServerLimits = {
   callsMax: 4_000,
   streamsMax: 10_000,
   bodyMax: 1024 * 1024,
+  webhookMax: 2 * 1024 * 1024,
   headersMax: 16 * 1024,
   silentFor: Duration.seconds(150),
   shutdownWithin: Duration.seconds(2)
@@ -72,6 +77,7 @@ export type ServerServices =
   | AuthTokens
   | Draining
   | Health.Readiness
+  | WebhookReceiver
 
 export const layer = (
   options: ServerOptions
@@ -97,7 +103,8 @@ export const layer = (
     rpc("/rpc/json", "POST", RpcServer.makeProtocolWithHttpEffect()).pipe(
       Layer.provide(serialization(RpcSerialization.json))
     ),
-    HttpHandlers.routes
+    HttpHandlers.routes,
+    WebhookRoutes.routes({ bodyMax: limits.webhookMax, timeLimit: limits.timeLimit })
   ).pipe(Layer.provide(CallGuard.layer(limits)))
 
   const everyRequest = Layer.mergeAll(
@@ -221,8 +228,9 @@ const withRequestId = <E, R>(effect: Answer<E, R>): Answer<E, R | HttpServerRequ
 const withLimit =
   (bodyMax: number) =>
   <E, R>(effect: Answer<E, R>): Answer<E, R | HttpServerRequest.HttpServerRequest> =>
-    Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ headers }) =>
-      Number(headers["content-length"] ?? 0) > bodyMax
+    Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ headers, url }) =>
+      // Webhooks have a limit of their own.
+      Number(headers["content-length"] ?? 0) > bodyMax && !url.startsWith(WebhookRoutes.webhookPath)
         ? Effect.succeed(HttpServerResponse.empty({ status: 413, headers: { connection: "close" } }))
         : Effect.provideService(effect, HttpIncomingMessage.MaxBodySize, ByteSize.bytes(bodyMax))
     )

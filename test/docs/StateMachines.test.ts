@@ -13,6 +13,7 @@ import { checkoutSessionMachine } from "../fixtures/machines/CheckoutSessionMach
 import { failedCompensationMachine } from "../fixtures/machines/FailedCompensationMachine.ts"
 import { orderMachine } from "../fixtures/machines/OrderMachine.ts"
 import { isAboutRefunds, paymentMachine, refundColumns } from "../fixtures/machines/PaymentMachine.ts"
+import { providerEventMachine } from "../fixtures/machines/ProviderEventMachine.ts"
 import { reservationMachine } from "../fixtures/machines/ReservationMachine.ts"
 
 type Transitions = Readonly<Record<string, ReadonlyArray<string>>>
@@ -129,6 +130,11 @@ const pages: Readonly<Record<string, Page>> = {
       transitions: tableOf(compensationTransitions),
       matrix: matrixOf(failedCompensationMachine)
     }
+  },
+  "provider-event": {
+    machine: providerEventMachine,
+    names: providerEventMachine.statuses,
+    parts: { ...observed(providerEventMachine, "absent"), matrix: matrixOf(providerEventMachine) }
   },
   order: {
     machine: orderMachine,

@@ -16,6 +16,8 @@ export class CheckoutContext extends Context.Service<
     readonly limits: CheckoutLimits
     readonly steps: CheckoutSteps
     readonly refunds: RefundSteps
+    /** The same steps on a journal which adds something to each unit. */
+    readonly stepsOn: (journal: Journal["Service"]) => { readonly steps: CheckoutSteps; readonly refunds: RefundSteps }
     /** The actors of one checkout, kept in memory while `use` runs. */
     readonly withGroup: <A, E, R>(
       id: string,
@@ -35,10 +37,14 @@ export const layer = (limits: CheckoutLimits): Layer.Layer<CheckoutContext, neve
       const load = groupOf(actors, definitions)
       const records = makeRecords(actors, definitions.failed)
       const journal = yield* Journal
+      const stepsOn = (on: Journal["Service"]) => ({
+        steps: makeSteps(on, records, limits.captureMode),
+        refunds: makeRefunds(on, records)
+      })
       return CheckoutContext.of({
         limits,
-        steps: makeSteps(journal, records, limits.captureMode),
-        refunds: makeRefunds(journal, records),
+        ...stepsOn(journal),
+        stepsOn,
         withGroup: (id, use) =>
           Effect.flatMap(load(id), (group) => {
             const cells = cellsOf(group)
