@@ -1,8 +1,9 @@
 import { assert, describe, layer } from "@effect/vitest"
 import { Effect, Fiber, Result } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
-import { CustomerId } from "../../src/domain/Ids.ts"
+import { CustomerId, Sku } from "../../src/domain/Ids.ts"
 import { Currency } from "../../src/domain/Money.ts"
+import { Quantity } from "../../src/domain/Quantity.ts"
 import * as CartActor from "../../src/entities/cart/CartActor.ts"
 import { PaymentMethodToken } from "../../src/entities/checkoutSession/CheckoutSession.ts"
 import * as CheckoutSessionActor from "../../src/entities/checkoutSession/CheckoutSessionActor.ts"
@@ -118,6 +119,49 @@ describe("given a shop with stock in two warehouses", () => {
             1
           )
           assert.deepStrictEqual(yield* money(checkoutId), { authorized: 1, captured: 1, voided: 0, refunded: 0 })
+          yield* settled
+        })
+    )
+
+    it.effect(
+      "when carts are changed in other windows meanwhile, then each order is what its cart holds in the end (REQ-CART-03)",
+      () =>
+        Effect.gen(function* () {
+          const sql = yield* SqlClient
+          yield* Shop.stock([{ sku: "spoon", price: 100n, onHand: { berlin: 10_000 } }])
+          const outcomes = yield* Effect.forEach(
+            Array.from({ length: 40 }),
+            Effect.fnUntraced(function* () {
+              const { by, cart, checkoutId, confirm } = yield* Shop.prepare({ lines: { spoon: 1 } })
+              const more = cart.AddItem({
+                key: Shop.key(),
+                by,
+                currency: Currency.make("EUR"),
+                sku: Sku.make("spoon"),
+                quantity: Quantity.make(1)
+              })
+              const window = Effect.repeat(Effect.andThen(Effect.yieldNow, more), { times: 4 })
+              const [confirmed, added] = yield* Effect.all([Effect.result(confirm()), Effect.result(window)], {
+                concurrency: "unbounded"
+              })
+              if (Result.isFailure(added)) assert.include(["CartLocked", "CartClosed"], added.failure._tag)
+              if (Result.isFailure(confirmed)) {
+                assert.strictEqual(confirmed.failure._tag, "Unavailable")
+                return false
+              }
+              const [bought] = yield* eventually(
+                sql<{ inCart: number; inOrder: number }>`
+                  select (select sum((l ->> 'quantity')::int) from jsonb_array_elements(c.lines) l)::int as "inCart",
+                    (select sum(quantity) from orders.order_lines where order_id = o.id)::int as "inOrder"
+                  from orders.orders o join checkout.carts c on c.order_id = o.id where o.id = ${checkoutId}`,
+                (rows) => rows.length === 1
+              )
+              assert.strictEqual(bought!.inOrder, bought!.inCart)
+              return true
+            }),
+            { concurrency: 20 }
+          )
+          assert.isAbove(outcomes.filter(Boolean).length, 20)
           yield* settled
         })
     )

@@ -15,11 +15,12 @@ import {
   FiberMap,
   Layer,
   Option,
+  Predicate,
   Redacted
 } from "effect"
 import { WorkflowEngine } from "effect/workflow"
 import { Promotions } from "../../catalog/Promotions.ts"
-import { checkoutIdOf, CustomerId, IdempotencyKey as Key, type IdempotencyKey, OrderId } from "../../domain/Ids.ts"
+import { CustomerId, IdempotencyKey as Key, type IdempotencyKey, OrderId } from "../../domain/Ids.ts"
 import type { Money } from "../../domain/Money.ts"
 import {
   AccessDenied,
@@ -29,7 +30,7 @@ import {
   Unavailable
 } from "../../domain/Refusals.ts"
 import { withTimeLimit } from "../../domain/TimeLimit.ts"
-import { Cart, type CartView } from "../../entities/cart/Cart.ts"
+import { Cart } from "../../entities/cart/Cart.ts"
 import { lockTimer } from "../../entities/cart/CartActor.ts"
 import {
   type AttemptOutcome,
@@ -65,6 +66,7 @@ import type { Group } from "./CheckoutActors.ts"
 import { CheckoutContext } from "./CheckoutContext.ts"
 import { type Attempt, attemptOf, isDeferred, type StepConflict } from "./CheckoutSteps.ts"
 import { CheckoutTerms, promotionUse } from "./CheckoutTerms.ts"
+import * as FrozenCart from "./FrozenCart.ts"
 
 /** The checkout process on this node: it answers the contract `Checkout` and looks after what a dead node left behind. */
 export class CheckoutFlow extends Context.Service<
@@ -95,6 +97,7 @@ export const make = Effect.gen(function* () {
   const engine = yield* WorkflowEngine.WorkflowEngine
   const scope = yield* Effect.scope
   const carts = placement.client(Cart)
+  const frozenCarts = yield* FrozenCart.make
   const sessions = placement.client(CheckoutSession)
   const rates = placement.client(RateLimiter)
   const running = yield* FiberMap.make<string, void, Unavailable>()
@@ -129,11 +132,6 @@ export const make = Effect.gen(function* () {
 
   // --- Before anything is claimed ---
 
-  const unlock = (cartId: string, id: string, attempt: number) =>
-    carts(cartId)
-      .Unlock({ key: Key.make(`unlock:${randomUUID()}`), checkoutId: checkoutIdOf(OrderId.make(id)), attempt })
-      .pipe(Effect.ignore)
-
   /** From an open checkout to claimed stock and the durable intent to charge; or to a stored refusal. */
   const start = Effect.fn("checkout.confirm")(function* (
     group: Group,
@@ -154,23 +152,9 @@ export const make = Effect.gen(function* () {
     }
     const refuse = (rejection: Rejection) =>
       Effect.andThen(releasePromotion(group, attempt), steps.refuse(group, attempt, rejection))
-    const cart: CartView = yield* carts(session.cartId)
-      .Lock({
-        key: Key.make(`lock:${randomUUID()}`),
-        by: session.owner,
-        checkoutId: checkoutIdOf(OrderId.make(id)),
-        attempt: attempt.number
-      })
-      .pipe(
-        Effect.catchTags({
-          AccessDenied: () =>
-            Effect.fail(new CheckoutIncomplete({ problems: [{ field: "cart", message: "is empty" }] })),
-          TooManyLines: () => Effect.fail(busy),
-          QuantityTooLarge: () => Effect.fail(busy),
-          CurrencyMixed: () => Effect.fail(busy),
-          LineNotFound: () => Effect.fail(busy)
-        })
-      )
+    const frozen = yield* frozenCarts.of(session, id, attempt.number)
+    const cart = frozen.view
+    const unlock = frozen.within === undefined ? frozenCarts.release(session.cartId, id, attempt.number) : Effect.void
     if (cart.currency !== undefined && cart.currency !== session.currency) {
       return yield* refuse(
         new CheckoutIncomplete({
@@ -185,7 +169,7 @@ export const make = Effect.gen(function* () {
       const refusal = computed.cause.reasons.find((reason) => reason._tag === "Fail")?.error
       if (refusal === undefined) return yield* Effect.die(Cause.squash(computed.cause))
       if (refusal._tag !== "Unavailable") return yield* refuse(refusal)
-      yield* unlock(session.cartId, id, attempt.number)
+      yield* unlock
       return yield* refusal
     }
     const { lines, totals } = computed.value
@@ -211,10 +195,11 @@ export const make = Effect.gen(function* () {
     }
     // From here on a new owner has to find it at once, and looks for it when it gets the bucket.
     if (!placement.isLocal(group.session.bucket)) {
-      yield* unlock(session.cartId, id, attempt.number)
+      yield* unlock
       return yield* busy
     }
-    const outcome = yield* steps.reserve(group, attempt, session, { lines, totals, cartRevision: cart.revision })
+    const bought = { lines, totals, cartRevision: cart.revision }
+    const outcome = yield* steps.reserve(group, attempt, session, bought, frozen.within)
     if (outcome !== undefined) yield* releasePromotion(group, attempt)
   })
 
@@ -522,7 +507,7 @@ export const make = Effect.gen(function* () {
       // Under way, it will tell the cart when it has ended; confirmed, it has: the cart is not to be bought twice.
       if (begun >= attempt && (status === "confirming" || status === "confirmed")) return
       if (begun < attempt) yield* session.AbortAttempt({ key: Key.make(`abort:${randomUUID()}`), attempt })
-      yield* unlock(cartId, id, attempt)
+      yield* frozenCarts.release(cartId, id, attempt)
     })
 
   /** While a customer is awaited the provider is not asked at every look. */
@@ -655,6 +640,7 @@ export const make = Effect.gen(function* () {
               ),
               // Holds its actors itself: who asked may leave, and nobody is to get others meanwhile.
               Effect.andThen(withGroup(id, (own) => start(own, session, confirmKey, expectedTotal))),
+              Effect.retry({ times: 3, while: hasCartMoved }),
               // A conflict of the attempt's own keys: another node was faster.
               Effect.catchTag(["StepConflict", "IdempotencyConflict"], () => Effect.fail(busy)),
               // Refused without a write, hence without its guard: by what may be long over.
@@ -757,6 +743,10 @@ export const make = Effect.gen(function* () {
 
   return CheckoutFlow.of({ drive })
 })
+
+/** The buyer, in another window: the attempt is for what the cart is now. */
+const hasCartMoved = (error: { readonly _tag: string; readonly refusal?: unknown }): boolean =>
+  error._tag === "StepConflict" && Predicate.isTagged(error.refusal, "CartMoved")
 
 const sameTotal = (one: Money | undefined, other: Money | undefined): boolean =>
   one?.amount === other?.amount && one?.currency === other?.currency

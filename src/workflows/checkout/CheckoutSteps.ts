@@ -26,6 +26,7 @@ import type { Row } from "../../runtime/Table.ts"
 import { type FailedRecord, type FailedRecords, leave } from "../compensation/FailedRecords.ts"
 import { cellsOf, type Group } from "./CheckoutActors.ts"
 import { observed } from "./CheckoutMetrics.ts"
+import type { Freezing } from "./FrozenCart.ts"
 
 /** The actors are not where the step thought they were: nothing was written, and the process looks again. */
 export class StepConflict extends Data.TaggedError("StepConflict")<{ readonly refusal: unknown }> {}
@@ -113,22 +114,24 @@ export const make = (journal: Journal["Service"], records: FailedRecords, captur
   }
 
   return {
-    /** Claims all lines or none, and makes the intent to charge durable. Undone by `reject`. */
+    /** Freezes the cart unless it is, claims all lines or none, and makes the intent to charge durable. Undone by `reject`. */
     reserve: (
       group: Group,
       attempt: Attempt,
       session: PresentCheckout,
-      terms: AttemptTerms
+      terms: AttemptTerms,
+      freezing: Freezing | undefined
     ): Stepped<AttemptOutcome | undefined> => {
       const { number } = attempt
       const skus = terms.lines.map(({ sku }) => sku)
       return Effect.gen(function* () {
         const startedAt = yield* DateTime.now
         return yield* journal.unit<AttemptOutcome | undefined, StepConflict>({
-          cells: cellsOf(group),
+          cells: freezing === undefined ? cellsOf(group) : [...cellsOf(group), freezing.cell],
           cause: "checkout reserve",
           counters: () => skus,
           body: (transaction) => {
+            if (freezing !== undefined) must(transaction, freezing.freeze(transaction))
             const begun = transaction.execute(group.session, `begin:${number}`, {
               _tag: "Begin",
               attempt: number,
