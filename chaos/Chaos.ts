@@ -20,7 +20,7 @@ import { AuthTokens, type AuthTokensRefused } from "../src/rpc/AuthTokens.ts"
 import { type Buyer, draw } from "../src/simulate/Buyers.ts"
 import { checkMoney, type Finding } from "../src/simulate/MoneyCheck.ts"
 import * as SandboxControl from "../src/simulate/SandboxControl.ts"
-import { isWrong } from "../src/simulate/Simulation.ts"
+import { checkAnswers as checkHeard, isWrong } from "../src/simulate/Simulation.ts"
 import { checkOrders, checkStock, readBooks } from "../src/simulate/StockCheck.ts"
 import type { Checked } from "../src/simulate/Summary.ts"
 import { askAgain, checkoutIdOf, type Surroundings, type Visit } from "../src/simulate/Visit.ts"
@@ -388,7 +388,7 @@ const settle = Effect.fnUntraced(function* ({
     const snapshot = yield* inDatabase(readSnapshot())
     const leftToOperator = new Set(snapshot.compensations.map(({ orderId }) => orderId))
     const checks: ReadonlyArray<Checked> = [
-      { name: "ends", finding: checkEnds(decided) },
+      { name: "ends", finding: checkHeard(decided) },
       { name: "money", finding: checkMoney(decided, charges, leftToOperator) },
       { name: "stock", finding: both(checkStock(decided, books), checkPlaces(snapshot, initially)) },
       { name: "orders", finding: checkOrders(decided, books) },
@@ -423,14 +423,6 @@ const everybody = (surroundings: Surroundings, { begun, visits }: Bought): Reado
     }))
   ]
 }
-
-const checkEnds = (visits: ReadonlyArray<Visit>): Finding => ({
-  problems: visits.flatMap(({ checkoutId, disagreement, outcome }) => [
-    ...(disagreement === undefined ? [] : [disagreement]),
-    ...(outcome._tag === "Undecided" ? [`${checkoutId}: nobody says how it ended (${outcome.why})`] : [])
-  ]),
-  summary: `${visits.length} buyers know how it ended, and all windows of one have heard the same`
-})
 
 const both = (one: Finding, other: Finding): Finding => ({
   problems: [...one.problems, ...other.problems],

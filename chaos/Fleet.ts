@@ -54,7 +54,7 @@ export interface Fleet {
 /** A provider is not next door: so confirmations are under way for a while, and faults meet them there. */
 const providerDelayMs = 50
 /** From its start to its share of the work, under load and on a busy machine. */
-const readyWithin = Duration.seconds(60)
+const readyWithin = Duration.minutes(2)
 const stopWithin = Duration.seconds(40)
 
 export const start = Effect.fn("Fleet.start")(function* (options: FleetOptions) {

@@ -128,7 +128,7 @@ const settle = Effect.fnUntraced(function* (options: SimulationOptions, heard: R
 })
 
 /** Whether everybody has heard how it ended, and all windows of one buyer the same. */
-const checkAnswers = (visits: ReadonlyArray<Visit>): Finding => ({
+export const checkAnswers = (visits: ReadonlyArray<Visit>): Finding => ({
   problems: visits.flatMap(({ checkoutId, disagreement, outcome }) => [
     ...(disagreement === undefined ? [] : [disagreement]),
     ...(outcome._tag === "Undecided" ? [`${checkoutId}: nobody says how it ended (${outcome.why})`] : [])

@@ -26,9 +26,10 @@ describe("given nodes, Postgres, a provider and customers", () => {
         })
         assert.isTrue(report.right, [...report.timeline, textOf(report)].join("\n"))
         // It has seen something: a run in which nobody buys proves nothing.
-        for (const { confirmed, name } of report.phases) assert.isAbove(confirmed, 0, name)
+        const confirmed = report.phases.reduce((sum, phase) => sum + phase.confirmed, 0)
+        assert.isAbove(confirmed, 5, report.timeline.join("\n"))
         assert.isTrue(report.takeovers.some(({ what }) => what.includes("kill -9")))
       }).pipe(Effect.scoped),
-    300_000
+    420_000
   )
 })
