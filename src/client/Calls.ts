@@ -101,13 +101,17 @@ export const make = Effect.fnUntraced(function* (options: ClientOptions): Effect
   const headersFor = (requestId: string) =>
     Effect.map(token, (value) => ({ authorization: `Bearer ${value}`, "x-request-id": requestId }))
 
-  /** Leaves a node which did not answer, and waits a little where every node has been asked. */
+  /**
+   * Leaves a node which did not answer, and waits a little where every node has been asked. One that says when to come back is believed,
+   * and so for all nodes: what it has too much of would only go to the next.
+   */
   const leave = (node: Nodes.Node, failures: number, cause: unknown) => {
     nodes.leave(node)
-    if (failures % nodes.count !== 0) return Effect.void
-    const backoff = Math.min(100 * 2 ** (failures / nodes.count - 1), 2000)
-    const asked = Predicate.hasProperty(cause, "retryAfterMs") ? Number(cause.retryAfterMs) : 0
-    return Effect.flatMap(Random.nextBetween(1, 1.5), (jitter) => Effect.sleep(Math.max(asked, backoff) * jitter))
+    const asked = Predicate.hasProperty(cause, "retryAfterMs") ? Number(cause.retryAfterMs) : undefined
+    if (asked === undefined && failures % nodes.count !== 0) return Effect.void
+    const backoff = Math.min(100 * 2 ** Math.floor((failures - 1) / nodes.count), 2000)
+    // Spread, so that those who were turned away together do not come back together.
+    return Effect.flatMap(Random.nextBetween(1, 2), (jitter) => Effect.sleep(Math.max(asked ?? 0, backoff) * jitter))
   }
 
   const call = Effect.fnUntraced(function* (tag: string, input: unknown, settings?: CallSettings) {

@@ -8,6 +8,7 @@ import * as Confirm from "../../bench/scenarios/Confirm.ts"
 import * as History from "../../bench/scenarios/History.ts"
 import * as HotSku from "../../bench/scenarios/HotSku.ts"
 import * as Idle from "../../bench/scenarios/Idle.ts"
+import * as Overload from "../../bench/scenarios/Overload.ts"
 import * as Residency from "../../bench/scenarios/Residency.ts"
 import * as TwoNodes from "../../bench/scenarios/TwoNodes.ts"
 import * as Stage from "../../bench/Stage.ts"
@@ -218,8 +219,24 @@ const idle = Command.make(
     play(flags, (stage) => Idle.run(stage, { seconds: flags.seconds, ordersBefore: flags.ordersBefore }), Idle.tableOf)
 ).pipe(Command.withDescription("Statements a second and CPU of a node when nobody buys"))
 
+const overload = Command.make(
+  "overload",
+  {
+    seconds: whole("seconds", 10, "How long each storm lasts"),
+    times: whole("times", 3, "Calls that are sent, times those that can be answered"),
+    skus,
+    profile
+  },
+  (flags) =>
+    play(
+      flags,
+      (stage) => Effect.scoped(Overload.run(stage, { seconds: flags.seconds, times: flags.times })),
+      Overload.tableOf
+    )
+).pipe(Command.withDescription("What a node does with three times as many calls as it can answer"))
+
 export const bench = Command.make("bench", confirmFlags, playConfirm).pipe(
-  Command.withSubcommands([confirm, hotSku, twoNodes, history, residency, idle]),
+  Command.withSubcommands([confirm, hotSku, twoNodes, history, residency, idle, overload]),
   Command.withDescription(
     "Measure what orders cost here, beside a hand-written floor that answers the same calls. Without a scenario's name: confirm"
   ),

@@ -115,6 +115,7 @@ export const misspelt = Effect.gen(function* () {
 export const serverLimitsOf = (values: Values): ServerLimits => ({
   timeLimit: values.HTTP_REQUEST_TIMEOUT,
   callsMax: values.HTTP_CALLS_MAX,
+  delayMax: values.HTTP_DELAY_MAX,
   streamsMax: values.HTTP_STREAMS_MAX,
   bodyMax: values.HTTP_BODY_MAX,
   webhookMax: values.WEBHOOK_BODY_MAX,

@@ -21,7 +21,7 @@ import { Draining } from "../rpc/Draining.ts"
 import { Readiness } from "../rpc/Health.ts"
 import * as Server from "../rpc/Server.ts"
 import * as WebhookHandlers from "../rpc/webhooks/WebhookHandlers.ts"
-import type { Journal } from "../runtime/Journal.ts"
+import { Journal } from "../runtime/Journal.ts"
 import { Placement } from "../runtime/Placement.ts"
 import type { Store } from "../runtime/Store.ts"
 import * as Cluster from "./Cluster.ts"
@@ -86,14 +86,18 @@ export const layer = (
     Layer.provideMerge(Layer.mergeAll(identity, readiness(values), Draining.layer)),
     Layer.provideMerge(shop)
   )
-  const edge = Server.layer({
-    host: values.HTTP_HOST,
-    port: values.HTTP_PORT,
-    ...(values.HEALTH_PORT === 0 ? {} : { healthPort: values.HEALTH_PORT }),
-    corsOrigins: values.CORS_ORIGINS ?? [],
-    dev: options.demo,
-    limits: serverLimitsOf(values)
-  }).pipe(Layer.provideMerge(handlers))
+  const edge = Layer.unwrap(
+    Effect.map(Journal, ({ waitingFor }) =>
+      Server.layer({
+        host: values.HTTP_HOST,
+        port: values.HTTP_PORT,
+        ...(values.HEALTH_PORT === 0 ? {} : { healthPort: values.HEALTH_PORT }),
+        corsOrigins: values.CORS_ORIGINS ?? [],
+        dev: options.demo,
+        limits: { ...serverLimitsOf(values), waitingFor }
+      })
+    )
+  ).pipe(Layer.provideMerge(handlers))
   const watchdog = Watchdog.layer({ exitAfter: values.STALL_EXIT_AFTER })
   return Layer.mergeAll(drained(values), watchdog).pipe(Layer.provideMerge(edge))
 }

@@ -213,6 +213,11 @@ const http = {
     { about: "Calls at once; one more is answered `Unavailable`.", source: "REQ-GW-08" },
     { minimum: 1, maximum: 1_000_000 }
   ),
+  HTTP_DELAY_MAX: duration("25 millis", {
+    about:
+      "Calls are turned away as `Unavailable` while work waits for longer than this for the processor, or to become durable; one caller has a quarter of the places at the most.",
+    source: "REQ-GW-08"
+  }),
   HTTP_STREAMS_MAX: whole(
     10_000,
     { about: "Streams at once, such as watched orders.", source: "REQ-GW-08" },

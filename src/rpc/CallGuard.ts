@@ -3,13 +3,14 @@ import { Cause, Clock, Duration, Effect, Layer, Metric, Predicate } from "effect
 import { type Rpc, RpcMiddleware, RpcSchema } from "effect/rpc"
 import { Unavailable } from "../domain/Refusals.ts"
 import { withTimeLimit } from "../domain/TimeLimit.ts"
+import { Admission } from "./Admission.ts"
 import { Api } from "./Api.ts"
 import { Draining } from "./Draining.ts"
 import { EdgeRefusal, InternalError, RequestTimeout } from "./Edge.ts"
 import { requestIdOf } from "./RequestId.ts"
 
 export class CallGuard extends RpcMiddleware.Service<CallGuard>()("cartwright/rpc/CallGuard", { error: EdgeRefusal }) {
-  static readonly layer = (limits: CallLimits): Layer.Layer<CallGuard, never, Draining> =>
+  static readonly layer = (limits: CallLimits): Layer.Layer<CallGuard, never, Admission | Draining> =>
     Layer.effect(
       CallGuard,
       Effect.suspend(() => make(limits))
@@ -19,8 +20,7 @@ export class CallGuard extends RpcMiddleware.Service<CallGuard>()("cartwright/rp
 export interface CallLimits {
   /** How long a call may take; streams last as long as they are listened to. REQ-GW-01. */
   readonly timeLimit: Duration.Duration
-  /** Above this many calls at once, and this many streams, one more is `Unavailable`. REQ-GW-08. */
-  readonly callsMax: number
+  /** Above this many streams at once, one more is `Unavailable`. REQ-GW-08. For calls see `Admission`. */
   readonly streamsMax: number
 }
 
@@ -28,9 +28,10 @@ export interface CallLimits {
 export const GuardedApi = Api.middleware(CallGuard)
 
 const make = Effect.fnUntraced(function* (limits: CallLimits) {
+  const admission = yield* Admission
   const draining = yield* Draining
   const metrics = yield* makeMetrics
-  const atOnce = { calls: 0, streams: 0 }
+  let streams = 0
   const busy = new Unavailable({ retryAfterMs: 1000 })
   const late = new RequestTimeout({ afterMs: Duration.toMillis(limits.timeLimit) })
   /** Another node answers already. */
@@ -39,20 +40,29 @@ const make = Effect.fnUntraced(function* (limits: CallLimits) {
   return CallGuard.of((effect, { headers, payload, rpc }) => {
     const requestId = requestIdOf(headers)
     const streaming = RpcSchema.isStreamSchema(rpc.successSchema)
-    const kind = streaming ? "streams" : "calls"
     const ended = Effect.andThen(draining.begun, Effect.fail(elsewhere))
     const bounded = streaming
       ? Effect.raceFirst(effect, ended)
       : withTimeLimit(limits.timeLimit, () => Effect.fail(late))(effect)
 
     const admitted = Effect.suspend(() => {
-      if (atOnce[kind] >= (streaming ? limits.streamsMax : limits.callsMax)) return Effect.fail(busy)
-      atOnce[kind]++
+      if (streaming) {
+        if (streams >= limits.streamsMax) return Effect.fail(busy)
+        streams++
+        return Effect.ensuring(
+          bounded,
+          Effect.sync(() => {
+            streams--
+          })
+        )
+      }
+      const caller = headers["authorization"] ?? ""
+      const refusal = admission.refusal(caller)
+      if (refusal !== undefined) return Effect.fail(refusal)
+      admission.enter(caller)
       return Effect.ensuring(
         bounded,
-        Effect.sync(() => {
-          atOnce[kind]--
-        })
+        Effect.sync(() => admission.leave(caller))
       )
     })
     // Only a command has a key. Questions are still answered, for whoever waits for the end of what is under way.

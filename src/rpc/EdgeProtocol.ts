@@ -4,20 +4,24 @@
  * refused as `InvalidRequest`, and nothing leaves but what a contract names.
  */
 import { Effect, Predicate, Schema } from "effect"
-import { type RpcMessage, RpcSerialization, type RpcServer } from "effect/rpc"
+import { type RpcMessage, RpcSchema, RpcSerialization, type RpcServer } from "effect/rpc"
 import { InvalidRequest, Unavailable } from "../domain/Refusals.ts"
+import { callerOf, type Places } from "./Admission.ts"
 import { Api } from "./Api.ts"
 import { InternalError } from "./Edge.ts"
 import { fromSchemaError, strictly } from "./InvalidRequests.ts"
 import { newRequestId } from "./RequestId.ts"
 
-/** Refuses what the API does not take, and lets no defect out. */
-export const guarded = (protocol: RpcServer.Protocol["Service"]): RpcServer.Protocol["Service"] => {
+/** Refuses what the API does not take and what is too much for the node just now, and lets no defect out. */
+export const guarded = (protocol: RpcServer.Protocol["Service"], admission: Places): RpcServer.Protocol["Service"] => {
   const { codecFor } = protocol
   const encodeRefusal = Schema.encodeUnknownSync(codecFor(Schema.Union([InvalidRequest, InternalError, Unavailable])))
   // The server decodes once more, and less strictly; that costs a microsecond.
   const checks = new Map(
     Array.from(Api.requests, ([tag, rpc]) => [tag, Schema.decodeUnknownEffect(codecFor(rpc.payloadSchema), strictly)])
+  )
+  const streams = new Set(
+    Array.from(Api.requests).flatMap(([tag, rpc]) => (RpcSchema.isStreamSchema(rpc.successSchema) ? [tag] : []))
   )
   const failure = (requestId: string | number, refusal: InvalidRequest | InternalError | Unavailable) =>
     ({
@@ -27,6 +31,13 @@ export const guarded = (protocol: RpcServer.Protocol["Service"]): RpcServer.Prot
     }) satisfies RpcMessage.ResponseExitEncoded
   const refuse = (clientId: number, requestId: string | number, refusal: InvalidRequest) =>
     protocol.send(clientId, failure(requestId, refusal))
+
+  /** Encoded once, since the same one is given to many. */
+  let latest: { readonly busy: Unavailable; readonly exit: RpcMessage.ResponseExitEncoded["exit"] } | undefined
+  const refuseBusy = (clientId: number, requestId: string | number, busy: Unavailable) => {
+    if (latest?.busy !== busy) latest = { busy, exit: failure(requestId, busy).exit }
+    return protocol.send(clientId, { _tag: "Exit", requestId, exit: latest.exit })
+  }
 
   type Write = (clientId: number, message: RpcMessage.FromClientEncoded) => Effect.Effect<void>
 
@@ -39,6 +50,9 @@ export const guarded = (protocol: RpcServer.Protocol["Service"]): RpcServer.Prot
     if (check === undefined) {
       return refuse(clientId, message.id, new InvalidRequest({ field: "tag", message: "There is no such operation" }))
     }
+    // The cheapest refusal: neither the payload nor the token has been looked at. `CallGuard` gives the place.
+    const busy = streams.has(message.tag) ? undefined : admission.refusal(callerOf(message.headers))
+    if (busy !== undefined) return refuseBusy(clientId, message.id, busy)
     return Effect.matchEffect(check(message.payload), {
       onFailure: (error) => refuse(clientId, message.id, fromSchemaError(error)),
       onSuccess: () => write(clientId, message)

@@ -18,6 +18,7 @@ import {
 } from "effect/http"
 import { type Rpc, RpcSerialization, RpcServer } from "effect/rpc"
 import * as Socket from "effect/socket/Socket"
+import { Admission, type AdmissionLimits } from "./Admission.ts"
 import type { ApiRpc } from "./Api.ts"
 import type { Authentication } from "./Auth.ts"
 import type { AuthTokens } from "./AuthTokens.ts"
@@ -43,7 +44,7 @@ export interface ServerOptions {
   readonly limits?: Partial<ServerLimits>
 }
 
-export interface ServerLimits extends CallLimits {
+export interface ServerLimits extends AdmissionLimits, CallLimits {
   /** One body, and one WebSocket message. REQ-GW-06. */
   readonly bodyMax: number
   /** One body of a payment provider's webhook. */
@@ -58,6 +59,7 @@ export interface ServerLimits extends CallLimits {
 export const defaultLimits: ServerLimits = {
   timeLimit: Duration.seconds(30),
   callsMax: 4_000,
+  delayMax: Duration.millis(25),
   streamsMax: 10_000,
   bodyMax: 1024 * 1024,
   webhookMax: 2 * 1024 * 1024,
@@ -105,7 +107,7 @@ export const layer = (
     ),
     HttpHandlers.routes,
     WebhookRoutes.routes({ bodyMax: limits.webhookMax, timeLimit: limits.timeLimit })
-  ).pipe(Layer.provide(CallGuard.layer(limits)))
+  ).pipe(Layer.provide(CallGuard.layer(limits)), Layer.provide(Admission.layer(limits)))
 
   const everyRequest = Layer.mergeAll(
     HttpRouter.middleware(withRequestId, { global: true }),
@@ -157,7 +159,7 @@ const rpc = <R>(path: `/${string}`, method: "GET" | "POST", transport: Effect.Ef
     Effect.fnUntraced(function* (router) {
       const { httpEffect, protocol } = yield* transport
       yield* RpcServer.make(GuardedApi, { disableFatalDefects: true }).pipe(
-        Effect.provideService(RpcServer.Protocol, guarded(protocol)),
+        Effect.provideService(RpcServer.Protocol, guarded(protocol, yield* Admission)),
         Effect.forkScoped
       )
       yield* router.add(method, path, httpEffect)

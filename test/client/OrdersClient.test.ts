@@ -193,6 +193,19 @@ describe.each(["websocket", "http"] as const)("given a shop over %s", (transport
     expect(keys.at(-1)).toBe("my-own-key-1")
   })
 
+  it("when a node says when to come back, then no other is asked before that either", async () => {
+    const asked: Array<number> = []
+    const refuseOnce = (item: Parameters<Handlers["AddItem"]>[0]) =>
+      Effect.suspend(() => {
+        asked.push(performance.now())
+        return asked.length < 3 ? Effect.fail(new Unavailable({ retryAfterMs: 300 })) : cartOf(item)
+      })
+    const shop = await shopAt([await node({ AddItem: refuseOnce }), await node({ AddItem: refuseOnce })], { transport })
+    await shop.cart().add({ sku: "TEA", quantity: 1, currency: "EUR" })
+    expect(asked).toHaveLength(3)
+    for (const [index, at] of asked.slice(1).entries()) expect(at - asked[index]!).toBeGreaterThanOrEqual(299)
+  })
+
   it("when the first node is down, then the second answers", async () => {
     const edge = await node({ AddItem: cartOf })
     const shop = await shopAt([nowhere, edge], { transport })

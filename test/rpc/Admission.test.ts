@@ -1,0 +1,92 @@
+import { assert, describe, it } from "@effect/vitest"
+import { callerOf, Places } from "../../src/rpc/Admission.ts"
+
+/** Calls of as many callers, one each; gives how many were taken on. */
+const crowd = (places: Places, callers: number, prefix = "customer"): number => {
+  let taken = 0
+  for (let index = 0; index < callers; index++) {
+    if (places.refusal(`${prefix} ${index}`) !== undefined) continue
+    places.enter(`${prefix} ${index}`)
+    taken++
+  }
+  return taken
+}
+
+const leaveAll = (places: Places, callers: number) => {
+  for (let index = 0; index < callers; index++) places.leave(`customer ${index}`)
+}
+
+describe("given work which waits for longer than it may", () => {
+  it("when that goes on, then places shrink to a few, and the rest is refused with growing pauses", () => {
+    const places = new Places(4000)
+    let longest = 0
+    for (let round = 0; round < 30; round++) {
+      const taken = crowd(places, 1000)
+      longest = Math.max(longest, places.refusal("one more")!.retryAfterMs)
+      places.adapt(100, 25)
+      leaveAll(places, taken)
+    }
+    assert.strictEqual(places.limit, 64)
+    assert.strictEqual(crowd(places, 1000), 64)
+    assert.isAbove(longest, 2000)
+    assert.isAtMost(longest, 5000)
+  })
+
+  it("when nothing waits any more, then there are as many places as before, and more as they are wanted", () => {
+    const places = new Places(4000)
+    for (let round = 0; round < 30; round++) places.adapt(100, 25)
+    assert.strictEqual(places.limit, 64)
+    for (let round = 0; round < 60; round++) {
+      const taken = crowd(places, 4000)
+      places.adapt(0, 25)
+      leaveAll(places, taken)
+    }
+    assert.strictEqual(places.limit, 4000)
+  })
+})
+
+describe("given one caller who sends most calls", () => {
+  it("when it has a quarter of the places, then it gets no more, and others do", () => {
+    const places = new Places(100)
+    let taken = 0
+    while (places.refusal("greedy") === undefined) {
+      places.enter("greedy")
+      taken++
+    }
+    assert.strictEqual(taken, 25)
+    assert.strictEqual(crowd(places, 1000), 75)
+  })
+
+  it("when a few such callers have all places but a fifth, then the rest is for those who have none", () => {
+    const places = new Places(100)
+    for (const name of ["one", "two", "three", "four", "five"]) {
+      while (places.refusal(name) === undefined) places.enter(name)
+    }
+    // The fifth had none when it came.
+    assert.strictEqual(places.inFlight, 81)
+    assert.strictEqual(crowd(places, 1000), 19)
+  })
+
+  it("when its calls have ended, then it may have as many again", () => {
+    const places = new Places(100)
+    for (let round = 0; round < 3; round++) {
+      for (let index = 0; index < 25; index++) places.enter("greedy")
+      assert.isDefined(places.refusal("greedy"))
+      for (let index = 0; index < 25; index++) places.leave("greedy")
+      assert.isUndefined(places.refusal("greedy"))
+      assert.strictEqual(places.inFlight, 0)
+    }
+  })
+})
+
+it("given the headers of a call, then the token says who calls, whatever else is there", () => {
+  assert.strictEqual(callerOf([]), "")
+  assert.strictEqual(
+    callerOf([
+      ["x-customer-id", "a"],
+      ["Authorization", "Bearer one"],
+      ["authorization", "Bearer two"]
+    ]),
+    "Bearer two"
+  )
+})
