@@ -52,8 +52,8 @@ export type ExecutionSummary = typeof ExecutionSummary.Type
 
 export const ExecutionDescription = Schema.Struct({
   ...ExecutionSummary.fields,
-  /** In the JSON of the workflow's payload. */
-  payload: Schema.Unknown,
+  /** What it was started with, as JSON. */
+  payload: Schema.String,
   /** Which refusal or defect it ended with, or waits on. */
   error: Schema.optionalKey(Schema.String),
   /** The next of its clocks. */

@@ -155,7 +155,7 @@ const make = Effect.gen(function* () {
     const error = failureOf(row["result"])
     return Option.some<ExecutionDescription>({
       ...summary,
-      payload: row["payload"],
+      payload: JSON.stringify(row["payload"]),
       steps: shown,
       ...(error === undefined ? {} : { error }),
       ...(clock === undefined ? {} : { wakesAt: DateTime.toUtc(DateTime.makeUnsafe(String(clock["due_at"]))) }),

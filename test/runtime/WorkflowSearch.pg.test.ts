@@ -67,7 +67,7 @@ describe("given executions which an operator asks about", () => {
         yield* Brew.execute({ key, spoons: 2n })
         const found = yield* described(yield* Brew.executionId({ key, spoons: 2n }))
         assert.deepInclude(found, { workflow: "Brew", businessKey: key, status: "completed", interrupted: false })
-        assert.deepStrictEqual(found.payload, { key, spoons: "2" })
+        assert.deepStrictEqual(JSON.parse(found.payload), { key, spoons: "2" })
         assert.deepStrictEqual(told(found), [
           "activity boil succeeded",
           "activity warm succeeded",

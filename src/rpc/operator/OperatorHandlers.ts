@@ -1,7 +1,7 @@
 /** Answers operators: lists from the tables, everything else by the actor it is about. Who may call is OperatorAccess's business. */
-import { Duration, Effect, Layer } from "effect"
+import { Duration, Effect, Layer, Option } from "effect"
 import type { OrderId } from "../../domain/Ids.ts"
-import { IllegalTransition, InvalidRequest, NotFound } from "../../domain/Refusals.ts"
+import { IllegalTransition, InvalidRequest, NotFound, type Unavailable } from "../../domain/Refusals.ts"
 import { Alert } from "../../entities/alert/Alert.ts"
 import { FailedCompensation, type FailedCompensationId } from "../../entities/failedCompensation/FailedCompensation.ts"
 import { AlertList } from "../../projections/AlertList.ts"
@@ -11,6 +11,8 @@ import { AuditList } from "../../projections/AuditList.ts"
 import { RefundList } from "../../projections/RefundList.ts"
 import { FailedCompensationList } from "../../projections/FailedCompensationList.ts"
 import { Placement } from "../../runtime/Placement.ts"
+import { Workflows } from "../../runtime/WorkflowEngine.ts"
+import { WorkflowSearch } from "../../runtime/WorkflowSearch.ts"
 import { Captures } from "../../workflows/capture/Captures.ts"
 import { Refunds } from "../../workflows/refund/Refunds.ts"
 import { Operator } from "./OperatorAccess.ts"
@@ -31,6 +33,8 @@ const handlers = OperatorRpc.toLayer(
     const compensationList = yield* FailedCompensationList
     const compensations = placement.client(FailedCompensation)
     const refundList = yield* RefundList
+    const engine = yield* Workflows
+    const search = yield* WorkflowSearch
     const alerts = placement.client(Alert)
     const captures = placement.client(Captures)
     const payments = placement.client(Payment)
@@ -54,8 +58,41 @@ const handlers = OperatorRpc.toLayer(
       }).pipe(
         Effect.timeoutOrElse({ duration: attemptWithin, orElse: () => compensations(id).GetFailedCompensation() })
       )
+    const workflowOf = Effect.fnUntraced(function* (
+      id: string,
+      steps: { readonly after?: number | undefined; readonly limit: number } = { limit: 1 }
+    ) {
+      const found = yield* search.get(id, steps)
+      return Option.isSome(found) ? found.value : yield* new NotFound({ id })
+    })
+
+    /** An execution that has ended takes no orders. */
+    const tell = Effect.fnUntraced(function* (
+      id: string,
+      command: string,
+      telling: (id: string) => Effect.Effect<boolean, Unavailable>
+    ) {
+      yield* workflowOf(id)
+      const told = yield* telling(id)
+      const { createdAt, businessKey, interrupted, status, updatedAt, workflow } = yield* workflowOf(id)
+      if (!told) return yield* new IllegalTransition({ status, command })
+      return { id, workflow, businessKey, status, interrupted, createdAt, updatedAt }
+    })
 
     return OperatorRpc.of({
+      ListWorkflows: ({ limit, status, unfinishedForMs, ...query }) =>
+        Effect.map(
+          search.list({
+            ...query,
+            limit: limit ?? pageSize,
+            statuses: status === undefined ? undefined : [status],
+            unfinishedFor: unfinishedForMs === undefined ? undefined : Duration.millis(unfinishedForMs)
+          }),
+          ({ executions, ...page }) => ({ workflows: executions, ...page })
+        ),
+      GetWorkflow: ({ id, limit, stepsAfter }) => workflowOf(id, { after: stepsAfter, limit: limit ?? pageSize }),
+      ResumeWorkflow: ({ id }) => tell(id, "ResumeWorkflow", engine.resume),
+      InterruptWorkflow: ({ id }) => tell(id, "InterruptWorkflow", engine.interrupt),
       ListAudit: ({ limit, ...request }) => auditList.page({ ...request, limit: limit ?? pageSize }),
       ListAlerts: ({ limit, ...request }) => alertList.page({ ...request, limit: limit ?? pageSize }),
       GetPayment: ({ id }) => paymentOf(id),

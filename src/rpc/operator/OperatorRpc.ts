@@ -5,6 +5,7 @@ import * as RpcGroup from "effect/rpc/RpcGroup"
 import { CustomerId, IdempotencyKey, OrderId } from "../../domain/Ids.ts"
 import { Currency } from "../../domain/Money.ts"
 import { Reason } from "../../domain/Reason.ts"
+import { ExecutionDescription, ExecutionStatus, ExecutionSummary } from "../../domain/Executions.ts"
 import { IllegalTransition, NotFound } from "../../domain/Refusals.ts"
 import { AlertId, AlertSeverity, AlertStatus, AlertView } from "../../entities/alert/Alert.ts"
 import { PaymentView } from "../../entities/payment/Payment.ts"
@@ -58,6 +59,8 @@ const questions = EdgeRefusal
 const key = { key: IdempotencyKey }
 const alert = { success: AlertView, error }
 const compensation = { success: FailedCompensationView, error }
+/** An execution of a workflow, as its engine names it. */
+const execution = { id: Schema.String.check(Schema.isPattern(/^[\w-]{1,128}$/)) }
 
 export class OperatorRpc extends RpcGroup.make(
   /** Who did what, newest first. */
@@ -137,6 +140,39 @@ export class OperatorRpc extends RpcGroup.make(
     payload: { ...key, id: FailedCompensationId, reason: Reason },
     ...compensation
   }).annotate(AuditedWithEffect, true),
+  /**
+   * Executions of workflows, newest first: by the workflow's tag, by what they are about (such as an order's id), by when they were created.
+   * `unfinishedForMs`: those which have not ended so long after that.
+   */
+  Rpc.make("ListWorkflows", {
+    payload: {
+      workflow: Schema.optionalKey(Schema.String.check(Schema.isPattern(/^\w{1,64}$/))),
+      status: Schema.optionalKey(ExecutionStatus),
+      businessKey: Schema.optionalKey(Schema.String.check(Schema.isPattern(/^[\w.:@|~/#-]{1,200}$/))),
+      /** Inclusive. */
+      createdAfter: Schema.optionalKey(Schema.DateTimeUtc),
+      /** Exclusive. */
+      createdBefore: Schema.optionalKey(Schema.DateTimeUtc),
+      unfinishedForMs: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 31_622_400_000 }))),
+      ...paging
+    },
+    success: Schema.Struct({ workflows: Schema.Array(ExecutionSummary), ...next }),
+    error: questions
+  }),
+  /** One of them with a page of its step log, oldest first, up to what it is at right now; `stepsAfter` is the `nextStep` of the page before. */
+  Rpc.make("GetWorkflow", {
+    payload: {
+      ...execution,
+      stepsAfter: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 2_147_483_646 }))),
+      limit: paging.limit
+    },
+    success: ExecutionDescription,
+    error
+  }),
+  /** Runs one again that waits, also one that waits on failure. Safe to repeat. */
+  Rpc.make("ResumeWorkflow", { payload: { ...execution, reason: Reason }, success: ExecutionSummary, error }),
+  /** Ends one where it would wait next; what it has done so far is undone by its compensations. Safe to repeat. */
+  Rpc.make("InterruptWorkflow", { payload: { ...execution, reason: Reason }, success: ExecutionSummary, error }),
   Rpc.make("GetAlert", { payload: { id: AlertId }, ...alert }),
   /** Somebody looks after it: it pages nobody until it gets worse. */
   Rpc.make("AcknowledgeAlert", { payload: { ...key, id: AlertId }, ...alert }).annotate(AuditedWithEffect, true),

@@ -239,6 +239,10 @@ describe("given every operation of operators (T-CMP-04, T-SEC-03)", () => {
     GetFailedCompensation: { id: "order-unknown~refund:1" },
     RetryCompensation: { id: "order-unknown~refund:1", key: "key-of-nobody" },
     ResolveCompensation: { id: "order-unknown~refund:1", key: "key-of-nobody", reason: "It was done by hand" },
+    ListWorkflows: {},
+    GetWorkflow: { id: "unknown" },
+    ResumeWorkflow: { id: "unknown", reason: "It should go on" },
+    InterruptWorkflow: { id: "unknown", reason: "It should not" },
     GetAlert: { id: "queue:unknown" },
     AcknowledgeAlert: { id: "queue:unknown", key: "key-of-nobody" },
     ClearAlert: { id: "queue:unknown", key: "key-of-nobody", reason: "It went away" }
