@@ -119,18 +119,17 @@ export const check = (
   const vaults = historiesOf(database, vault, violations)
   historiesOf(database, workflow, violations)
 
-  for (const { heard: all, key, wallet: id, what } of commands) {
+  for (const { heard: all, key, kind, wallet: id, what } of commands) {
     if (all.length === 0) violations.push(`${key} (${what}) was never answered`)
     // What does not exist remembers nothing, and may exist when it is asked again.
     const heard = all.filter((one) => one._tag !== "Refused" || !one.refusal.startsWith("NotOpen"))
     const [first] = heard
     if (first === undefined) continue
     if (
-      new Set(heard.map((one) => (one._tag === "Done" && what.startsWith("Save") ? one.answer.version : toJson(one))))
-        .size > 1
+      new Set(heard.map((one) => (one._tag === "Done" && kind === "Save" ? one.answer.version : toJson(one)))).size > 1
     )
       violations.push(`${key} (${what}) got different answers: ${heard.map(toJson).join(", ")}`)
-    if (what.startsWith("Errand")) {
+    if (kind === "Errand") {
       violations.push(...checkErrand(wallets, key, what, first))
       continue
     }
@@ -148,12 +147,12 @@ export const check = (
           violations.push(`${key} (${what}) was acknowledged, and is not in the history`)
         else if (
           entry.seq !== first.answer.version ||
-          (!what.startsWith("Save") && balanceOf(entry.state) !== first.answer.balance)
+          (kind !== "Save" && balanceOf(entry.state) !== first.answer.balance)
         )
           violations.push(
             `${key} (${what}) was told ${toJson(first.answer)}, and the history says ${toJson({ balance: balanceOf(entry.state), version: entry.seq })}`
           )
-        if (what.startsWith("Save") && vaults.get(id)?.some((one) => one.key === key) !== true)
+        if (kind === "Save" && vaults.get(id)?.some((one) => one.key === key) !== true)
           violations.push(`${key} (${what}) was acknowledged, and the vault knows nothing of it`)
         break
     }

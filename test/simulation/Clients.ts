@@ -17,6 +17,7 @@ export type Heard =
 export interface Command {
   readonly key: string
   readonly wallet: string
+  readonly kind: (typeof kinds)[number]
   readonly what: string
   readonly effect: Effect.Effect<Answer, { readonly _tag: string }, Services>
   /** All answers it ever got; one is enough. */
@@ -39,39 +40,64 @@ export const walletNames = Array.from({ length: 5 }, (_, index) => `wallet-${ind
 const on = <A, E>(use: (placement: Placement["Service"]) => Effect.Effect<A, E>): Effect.Effect<A, E, Services> =>
   Effect.flatMap(Placement, use)
 
-const commandOf = (dice: Dice, key: string): Command => {
-  const wallet = dice.pick(walletNames)
+const kinds = ["Deposit", "Withdraw", "Transfer", "Take", "SetAlarm", "Save", "Errand"] as const
+
+/** What the customers of one seed do: some kinds often and others never, on many wallets or few, in a hurry or not. */
+export interface Habits {
+  readonly wallets: ReadonlyArray<string>
+  /** Each as often as it is likely. */
+  readonly kinds: ReadonlyArray<(typeof kinds)[number]>
+  /** How likely a pause is after a command. */
+  readonly pauses: number
+}
+
+export const habitsOf = (dice: Dice): Habits => ({
+  wallets: walletNames.slice(0, dice.between(1, walletNames.length)),
+  kinds: [
+    // Without money there is little to do.
+    "Deposit",
+    ...kinds.flatMap((kind) => Array.from({ length: dice.pick([0, 1, 1, 2, 6]) }, () => kind))
+  ],
+  pauses: dice.pick([0.1, 0.4, 0.4, 0.8])
+})
+
+const commandOf = (dice: Dice, habits: Habits, key: string): Command => {
+  const kind = dice.pick(habits.kinds)
+  if (kind === "Errand") return errandOf(dice, habits, key)
+  const wallet = dice.pick(habits.wallets)
   const amount = BigInt(dice.between(1, 20))
-  const to = dice.pick(walletNames)
+  const to = dice.pick(habits.wallets)
   const item = dice.pick(items)
   const units = dice.between(1, 4)
   const afterMs = dice.between(200, 12_000)
   const urgent = dice.chance(0.4)
-  const drawn = dice.below(100)
-  const [what, effect]: readonly [string, Command["effect"]] =
-    drawn < 30
-      ? [`Deposit ${amount}`, on((placement) => placement.client(Wallet)(wallet).Deposit({ key, amount }))]
-      : drawn < 40
-        ? [`Withdraw ${amount}`, on((placement) => placement.client(Wallet)(wallet).Withdraw({ key, amount }))]
-        : drawn < 65
-          ? [
-              `Transfer ${amount} to ${to}`,
-              on((placement) => placement.client(Wallet)(wallet).Transfer({ key, amount, to }))
-            ]
-          : drawn < 78
-            ? [`Take ${units} ${item}`, on((placement) => placement.client(Wallet)(wallet).Take({ key, item, units }))]
-            : drawn < 90
-              ? [
-                  `SetAlarm ${afterMs}`,
-                  on((placement) => placement.client(Wallet)(wallet).SetAlarm({ key, afterMs, urgent }))
-                ]
-              : [`Save ${amount}`, on((placement) => placement.client(Saving)(wallet).Save({ key, amount }))]
-  return { key, wallet, what, effect, heard: [] }
+  const of = (what: string, call: (placement: Placement["Service"]) => Command["effect"]): Command => ({
+    key,
+    wallet,
+    kind,
+    what: `${kind} ${what}`,
+    effect: Effect.flatMap(Placement, call),
+    heard: []
+  })
+  switch (kind) {
+    case "Deposit":
+      return of(`${amount}`, (placement) => placement.client(Wallet)(wallet).Deposit({ key, amount }))
+    case "Withdraw":
+      return of(`${amount}`, (placement) => placement.client(Wallet)(wallet).Withdraw({ key, amount }))
+    case "Transfer":
+      return of(`${amount} to ${to}`, (placement) => placement.client(Wallet)(wallet).Transfer({ key, amount, to }))
+    case "Take":
+      return of(`${units} ${item}`, (placement) => placement.client(Wallet)(wallet).Take({ key, item, units }))
+    case "SetAlarm":
+      return of(`${afterMs}`, (placement) => placement.client(Wallet)(wallet).SetAlarm({ key, afterMs, urgent }))
+    case "Save":
+      return of(`${amount}`, (placement) => placement.client(Saving)(wallet).Save({ key, amount }))
+  }
 }
 
 /** Runs an errand to its end; whoever asks again waits for the same one. */
-const errandOf = (dice: Dice, key: string): Command => {
-  const [from, to] = [dice.pick(walletNames), dice.pick(walletNames)]
+const errandOf = (dice: Dice, habits: Habits, key: string): Command => {
+  const [from, to] = [dice.pick(habits.wallets), dice.pick(habits.wallets)]
   const amount = BigInt(dice.between(1, 10))
   const payload = {
     errand: key,
@@ -93,7 +119,7 @@ const errandOf = (dice: Dice, key: string): Command => {
     return { balance, version: 0 }
   })
   const what = `Errand of ${amount} to ${to}${payload.asks ? ", when told to" : ""}${payload.inVain ? ", in vain" : ""}`
-  return { key, wallet: from, what, effect, heard: [] }
+  return { key, wallet: from, kind: "Errand", what, effect, heard: [] }
 }
 
 const heardFrom = (exit: Exit.Exit<Answer, { readonly _tag: string }>): Heard | undefined => {
@@ -117,6 +143,7 @@ export interface ClientOptions {
   /** Those which can be asked; some of them may be dead. */
   readonly nodes: () => ReadonlyArray<Node>
   readonly histories: Histories
+  readonly habits: Habits
   /** Nothing new is begun later than so many milliseconds after the start. */
   readonly until: number
 }
@@ -149,7 +176,7 @@ export const look = (nodes: ReadonlyArray<Node>, wallet: string, onAnswer: (answ
 
 /** A customer, until all of its commands are answered. */
 export const startClient = (
-  { histories, nodes, until, world }: ClientOptions,
+  { habits, histories, nodes, until, world }: ClientOptions,
   name: string,
   onEnd: () => void
 ): void => {
@@ -165,7 +192,7 @@ export const startClient = (
       const node = pickNode()
       return ask(world, dice, process, node, command.effect).pipe(
         Effect.timeoutOrElse({
-          duration: command.what.startsWith("Errand") ? dice.between(1000, 15_000) : dice.between(500, 6000),
+          duration: command.kind === "Errand" ? dice.between(1000, 15_000) : dice.between(500, 6000),
           orElse: () => Effect.succeed(undefined)
         }),
         Effect.map((exit) => {
@@ -192,7 +219,7 @@ export const startClient = (
     if (dice.chance(0.15)) yield* attempt(command)
   })
   const question = Effect.gen(function* () {
-    const wallet = dice.pick(walletNames)
+    const wallet = dice.pick(habits.wallets)
     const answer = yield* ask(
       world,
       dice,
@@ -203,21 +230,25 @@ export const startClient = (
     if (answer !== undefined && Exit.isSuccess(answer)) histories.seen.push({ wallet, answer: answer.value })
   })
   const program = Effect.gen(function* () {
-    const errands: Array<Fiber.Fiber<void>> = []
+    const underWay: Array<Fiber.Fiber<void>> = []
     for (let count = 0; world.elapsed < until; count++) {
       const key = `${name}/${count}`
-      if (dice.chance(0.12)) errands.push(yield* Effect.forkChild(untilHeard(errandOf(dice, key))))
-      else yield* untilHeard(commandOf(dice, key))
+      const command = commandOf(dice, habits, key)
+      // Some take their time, and of what runs short everybody wants some at once.
+      if (command.kind === "Errand" || (command.kind === "Take" && dice.chance(0.7)))
+        underWay.push(yield* Effect.forkChild(untilHeard(command)))
+      else yield* untilHeard(command)
       if (dice.chance(0.15)) yield* question
-      yield* Effect.sleep(dice.chance(0.4) ? dice.between(100, 1500) : dice.between(0, 30))
+      yield* Effect.sleep(dice.chance(habits.pauses) ? dice.between(100, 1500) : dice.between(0, 30))
     }
-    for (const errand of errands) yield* Fiber.join(errand)
+    for (const fiber of underWay) yield* Fiber.join(fiber)
   })
   process.run(program, (exit) => {
     if (Exit.isFailure(exit))
       histories.commands.push({
         key: name,
         wallet: "",
+        kind: "Deposit",
         what: "",
         effect: Effect.never,
         heard: [{ _tag: "Broken", what: String(exit.cause) }]

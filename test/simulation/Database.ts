@@ -47,11 +47,14 @@ export class Database {
   private readonly dice: Dice
   private readonly transactions = new Set<Transaction>()
   private down = false
+  /** Milliseconds which a way takes at the most, as a rule. */
+  private readonly slowness: number
 
   constructor(world: World, context: Context.Context<Store | Memory>) {
     this.world = world
     this.process = world.start("database")
     this.dice = world.dice.fork("database")
+    this.slowness = this.dice.pick([4, 8, 8, 50])
     this.store = Context.get(context, Store)
     this.memory = Context.get(context, Memory)
   }
@@ -169,7 +172,7 @@ export class Database {
   }
 
   private latency(): number {
-    return this.dice.chance(0.05) ? this.dice.between(20, 300) : this.dice.between(1, 8)
+    return this.dice.chance(0.05) ? this.dice.between(20, 300) : this.dice.between(1, this.slowness)
   }
 
   /** One request of a node and its answer, as far as they arrive. */

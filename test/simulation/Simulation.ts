@@ -2,7 +2,7 @@
 import { Context, Effect, Layer } from "effect"
 import * as MemoryStore from "../../src/runtime/MemoryStore.ts"
 import { check, checkCounters } from "./Checker.ts"
-import { type Histories, look, startClient, walletNames } from "./Clients.ts"
+import { habitsOf, type Histories, look, startClient, walletNames } from "./Clients.ts"
 import { Cluster } from "./Cluster.ts"
 import { type Around, Database } from "./Database.ts"
 import { diceOf } from "./Dice.ts"
@@ -61,9 +61,14 @@ export const simulate = async (seed: number, options: SimulationOptions = {}): P
   })
   const histories: Histories = { commands: [], seen: [] }
   const clients = dice.between(2, 5)
+  const habits = habitsOf(dice)
   let ended = 0
   for (let index = 0; index < clients; index++) {
-    startClient({ world, histories, until: faultyMillis, nodes: () => faults.nodes }, `client-${index}`, () => ended++)
+    startClient(
+      { world, histories, habits, until: faultyMillis, nodes: () => faults.nodes },
+      `client-${index}`,
+      () => ended++
+    )
   }
   const violations: Array<string> = []
   const atRest = () =>
