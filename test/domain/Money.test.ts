@@ -7,6 +7,7 @@ import {
   CurrencyMismatch,
   format,
   maxAmount,
+  minorUnitsOf,
   Money,
   subtract,
   times,
@@ -89,4 +90,30 @@ it("people see major units with the decimals of the currency (ISO 4217)", () => 
   assert.strictEqual(shown(123_456n, "JPY"), "123456 JPY")
   assert.strictEqual(shown(123_456n, "KWD"), "123.456 KWD")
   assert.strictEqual(shown(7n, "KWD"), "0.007 KWD")
+})
+
+describe("given an amount as others write it", () => {
+  for (const [text, currency, expected] of [
+    ["41.89", "EUR", 4189n],
+    ["41.8", "EUR", 4180n],
+    ["41", "EUR", 4100n],
+    ["41.8900", "EUR", 4189n],
+    ["500", "JPY", 500n],
+    ["500.00", "JPY", 500n],
+    ["1.234", "KWD", 1234n],
+    ["0.1", "EUR", 10n]
+  ] as const) {
+    it(`when it is ${text} ${currency}, then it is ${expected} minor units`, () => {
+      assert.strictEqual(minorUnitsOf(text, Currency.make(currency)), expected)
+    })
+  }
+
+  for (const text of ["", "-1", "+1", "1e3", "1,00", "1.001", ".5", "1.", " 1", "NaN", "1.00001", "1".repeat(16)]) {
+    it(`when it is "${text}", then it is none`, () => assert.isUndefined(minorUnitsOf(text, EUR)))
+  }
+
+  it.prop("when it was formatted by us, then it is what it was", [Money.fields.amount], ([amount]) => {
+    const [text = ""] = format(euro(amount)).split(" ")
+    assert.strictEqual(minorUnitsOf(text, EUR), amount)
+  })
 })
