@@ -5,6 +5,7 @@ import type { SqlClient } from "effect/sql/SqlClient"
 import type { Catalog } from "../catalog/Catalog.ts"
 import type { Promotions } from "../catalog/Promotions.ts"
 import type { ShippingQuotes } from "../catalog/ShippingQuotes.ts"
+import { Alert } from "../entities/alert/Alert.ts"
 import * as AlertActor from "../entities/alert/AlertActor.ts"
 import type { AlertLimits } from "../entities/alert/AlertDecider.ts"
 import * as CartActor from "../entities/cart/CartActor.ts"
@@ -30,7 +31,8 @@ import { type Journal, layer as journalLayer } from "../runtime/Journal.ts"
 import { layer as noticesLayer, type Notices } from "../runtime/Notices.ts"
 import { layer as placementLayer, Placement } from "../runtime/Placement.ts"
 import { layer as storeLayer } from "../runtime/PostgresStore.ts"
-import { Store } from "../runtime/Store.ts"
+import { parkedAlertOf, parkedIdOf } from "../runtime/ParkedNotices.ts"
+import { type NoticeRow, Store } from "../runtime/Store.ts"
 import { layer as timersLayer, type Timers } from "../runtime/Timers.ts"
 import { layer as workflowEngineLayer, type Workflows } from "../runtime/WorkflowEngine.ts"
 import { WorkflowSearch } from "../runtime/WorkflowSearch.ts"
@@ -156,6 +158,18 @@ export const defaultLimits: ShopLimits = {
   }
 }
 
+/** REQ-GEN-09, ALR-05. */
+const parkedAlert = (notice: NoticeRow, error: string) => ({
+  receiver: { type: Alert.type, id: parkedAlertOf(parkedIdOf(notice)) },
+  message: {
+    _tag: "Raise",
+    kind: "parked_notice",
+    severity: "critical",
+    summary: `A notice from ${notice.sourceType} to ${notice.receiverType} could not be delivered and is set aside`,
+    details: { error, recorded: true }
+  }
+})
+
 export interface ShopOptions {
   /** For the journal's own connection; the pool is the `SqlClient`. */
   readonly databaseUrl: Redacted.Redacted<string>
@@ -209,7 +223,8 @@ export const layer = (
     backoff: runtime.noticeBackoff,
     backoffMax: runtime.noticeBackoffMax,
     acknowledgeWithin: runtime.acknowledgeWithin,
-    sweepInterval: runtime.noticeSweepInterval
+    sweepInterval: runtime.noticeSweepInterval,
+    onParked: parkedAlert
   })
   const engine = WorkflowSearch.layer.pipe(Layer.provideMerge(workflowEngineLayer))
   const runtimeLayer = Layer.mergeAll(actorsLayer, notices, engine).pipe(Layer.provideMerge(timers))

@@ -25,6 +25,7 @@ import {
   Semaphore
 } from "effect"
 import type { IdempotencyConflict, Unavailable } from "../domain/Refusals.ts"
+import type { Notice } from "./Actor.ts"
 import { acknowledge, Journal } from "./Journal.ts"
 import { Placement } from "./Placement.ts"
 import { type NoticeRow, Store } from "./Store.ts"
@@ -40,6 +41,8 @@ export interface NoticesOptions {
   readonly acknowledgeWithin: Duration.Duration
   /** How often pending notices are read again, for what a crash, a lost answer or an operator left behind. */
   readonly sweepInterval: Duration.Duration
+  /** What is told, and to whom, before one is set aside: until that is durable it is not. */
+  readonly onParked?: (notice: NoticeRow, error: string) => Notice
   /** Notices in memory at the most, the others wait in their rows; 20 000 unless given. */
   readonly residentMax?: number
 }
@@ -119,6 +122,16 @@ export const make = Effect.fnUntraced(function* (options: NoticesOptions) {
       Effect.when(Effect.sync(() => !placement.serves(type)))
     )
 
+  /** Nothing is set aside without anybody hearing of it; the word about it is not a reason for another one. */
+  const toldOf = Effect.fnUntraced(function* (notice: NoticeRow, error: string) {
+    const told = options.onParked?.(notice, error)
+    if (told === undefined || told.receiver.type === notice.receiverType) return true
+    const message = { ...told.message, key: `parked:${keyOf(notice)}` }
+    const exit = yield* Effect.exit(placement.send(told.receiver.type, told.receiver.id, message))
+    if (Exit.isFailure(exit)) yield* Effect.logWarning(`Nobody hears of notice ${keyOf(notice)} yet`, exit.cause)
+    return Exit.isSuccess(exit)
+  })
+
   /** Gives whether the notice was delivered; otherwise it is parked. */
   const deliver = Effect.fnUntraced(function* (notice: NoticeRow) {
     let { attempts } = notice
@@ -144,6 +157,10 @@ export const make = Effect.fnUntraced(function* (options: NoticesOptions) {
       const pause = Duration.min(Duration.times(options.backoff, 2 ** tries++), options.backoffMax)
       const enough = attempts + 1 >= options.attemptsMax
       const dueAt = DateTime.addDuration(yield* DateTime.now, pause)
+      if (enough && !(yield* toldOf(notice, error))) {
+        yield* Effect.sleep(pause)
+        continue
+      }
       // Only what is recorded counts: nothing is parked because our own database is away.
       const recorded = yield* Effect.exit(store.noticeFailed(notice, { error, dueAt, parked: enough }))
       if (Exit.isSuccess(recorded)) attempts++

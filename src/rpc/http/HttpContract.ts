@@ -2,9 +2,18 @@
 import { Schema } from "effect"
 import { HttpApi, HttpApiEndpoint, HttpApiGroup, HttpApiMiddleware, HttpApiSchema, OpenApi } from "effect/http-api"
 import { CheckoutId, CustomerId, IdempotencyKey, OrderId } from "../../domain/Ids.ts"
+import { Reason } from "../../domain/Reason.ts"
 import { Money } from "../../domain/Money.ts"
 import { OrderView } from "../../entities/order/Order.ts"
+import { AlertId, AlertSeverity, AlertStatus, AlertView } from "../../entities/alert/Alert.ts"
+import {
+  CompensationOperation,
+  CompensationStatus,
+  FailedCompensationId,
+  FailedCompensationView
+} from "../../entities/failedCompensation/FailedCompensation.ts"
 import { Confirmation, StockCheck } from "../../workflows/checkout/Checkout.ts"
+import { OperatorRpc, ParkedId } from "../operator/OperatorRpc.ts"
 import { strictly } from "../InvalidRequests.ts"
 
 /** How a refusal looks in plain HTTP: RFC 9457, with the stable code, the request id and whether to try again. REQ-API-08. */
@@ -81,6 +90,90 @@ export class OrdersHttp extends HttpApiGroup.make("orders")
   )
   .prefix("/api/v1") {}
 
+const keyed = { ...caller, "idempotency-key": Schema.optionalKey(IdempotencyKey) }
+const page = {
+  after: Schema.optionalKey(Schema.String),
+  limit: Schema.optionalKey(Schema.FiniteFromString.pipe(Schema.decodeTo(Schema.Int)))
+}
+/** Or the `Idempotency-Key` header. */
+const byKey = { key: Schema.optionalKey(IdempotencyKey) }
+const because = Schema.Struct({ ...byKey, reason: Reason })
+const ofCompensation = { params: { id: FailedCompensationId }, error: problems }
+const ofParked = { params: { id: ParkedId }, error: problems }
+const ofAlert = { params: { id: AlertId }, error: problems }
+const success = OperatorRpc.requests
+
+/** For tokens with the role `operator`; whatever is asked here is in the audit trail. REQ-API-06, REQ-SEC-06. */
+export class AdminHttp extends HttpApiGroup.make("admin")
+  .add(
+    HttpApiEndpoint.get("listCompensations", "/compensations", {
+      headers: caller,
+      query: {
+        status: Schema.optionalKey(CompensationStatus),
+        orderId: Schema.optionalKey(OrderId),
+        operation: Schema.optionalKey(CompensationOperation),
+        before: Schema.optionalKey(Schema.DateTimeUtcFromString),
+        ...page
+      },
+      success: success.get("ListFailedCompensations")!.successSchema,
+      error: problems
+    }),
+    HttpApiEndpoint.get("getCompensation", "/compensations/:id", {
+      headers: caller,
+      ...ofCompensation,
+      success: FailedCompensationView
+    }),
+    HttpApiEndpoint.post("retryCompensation", "/compensations/:id/retry", {
+      headers: keyed,
+      payload: Schema.Struct(byKey),
+      ...ofCompensation,
+      success: FailedCompensationView
+    }).annotate(OpenApi.Description, "Answers with what came of the attempt: `resolved`, or its error."),
+    HttpApiEndpoint.post("resolveCompensation", "/compensations/:id/resolve", {
+      headers: keyed,
+      payload: because,
+      ...ofCompensation,
+      success: FailedCompensationView
+    }).annotate(OpenApi.Description, "It was done by hand."),
+    HttpApiEndpoint.get("listParked", "/parked", {
+      headers: caller,
+      query: page,
+      success: success.get("ListParked")!.successSchema,
+      error: problems
+    }),
+    HttpApiEndpoint.post("replayParked", "/parked/:id/replay", {
+      headers: keyed,
+      payload: Schema.Struct(byKey),
+      ...ofParked
+    }),
+    HttpApiEndpoint.post("closeParked", "/parked/:id/close", { headers: keyed, payload: because, ...ofParked }),
+    HttpApiEndpoint.get("listAlerts", "/alerts", {
+      headers: caller,
+      query: { status: Schema.optionalKey(AlertStatus), severity: Schema.optionalKey(AlertSeverity), ...page },
+      success: success.get("ListAlerts")!.successSchema,
+      error: problems
+    }),
+    HttpApiEndpoint.post("acknowledgeAlert", "/alerts/:id/acknowledge", {
+      headers: keyed,
+      payload: Schema.Struct(byKey),
+      ...ofAlert,
+      success: AlertView
+    }),
+    HttpApiEndpoint.post("clearAlert", "/alerts/:id/clear", {
+      headers: keyed,
+      payload: because,
+      ...ofAlert,
+      success: AlertView
+    }),
+    HttpApiEndpoint.get("listAudit", "/audit", {
+      headers: caller,
+      query: { subject: Schema.optionalKey(Schema.String), ...page },
+      success: success.get("ListAudit")!.successSchema,
+      error: problems
+    })
+  )
+  .prefix("/api/v1/admin") {}
+
 export class AuthHttp extends HttpApiGroup.make("auth").add(
   HttpApiEndpoint.post("guest", "/auth/guest", {
     success: Schema.Struct({ token: Schema.String, customerId: CustomerId, expiresAt: Schema.DateTimeUtcFromString }),
@@ -94,6 +187,7 @@ export class AuthHttp extends HttpApiGroup.make("auth").add(
 export class HttpContract extends HttpApi.make("cartwright")
   .add(CheckoutHttp)
   .add(OrdersHttp)
+  .add(AdminHttp)
   .add(AuthHttp)
   .middleware(SchemaProblems)
   .annotate(HttpApi.PayloadParseOptions, strictly)

@@ -65,6 +65,53 @@ const orders = HttpApiBuilder.group(
   })
 )
 
+const admin = HttpApiBuilder.group(
+  HttpContract,
+  "admin",
+  Effect.fnUntraced(function* (handlers) {
+    const local = yield* makeLocal
+    type Options = Effect.Success<typeof callerHeaders>
+    const ask = <A, E extends Refusal, R>(call: (caller: Options) => Effect.Effect<A, E, R>) =>
+      asProblems(Effect.flatMap(callerHeaders, call))
+    interface Keyed {
+      readonly headers: { readonly "idempotency-key"?: IdempotencyKey }
+      readonly payload: { readonly key?: IdempotencyKey }
+    }
+    /** A command, with its key from the body or the header. */
+    const command = <A, E extends Refusal, R>(
+      { headers, payload }: Keyed,
+      call: (key: IdempotencyKey, caller: Options) => Effect.Effect<A, E, R>
+    ) =>
+      asProblems(
+        Effect.gen(function* () {
+          const key = yield* agreed<IdempotencyKey>("key", payload.key, headers["idempotency-key"])
+          return yield* call(key, yield* callerHeaders)
+        })
+      )
+    return handlers.handleAll({
+      listCompensations: ({ query }) => ask((caller) => local.ListFailedCompensations(query, caller)),
+      getCompensation: ({ params }) => ask((caller) => local.GetFailedCompensation(params, caller)),
+      retryCompensation: ({ params: { id }, ...request }) =>
+        command(request, (key, caller) => local.RetryCompensation({ key, id }, caller)),
+      resolveCompensation: ({ params: { id }, ...request }) =>
+        command(request, (key, caller) =>
+          local.ResolveCompensation({ key, id, reason: request.payload.reason }, caller)
+        ),
+      listParked: ({ query }) => ask((caller) => local.ListParked(query, caller)),
+      replayParked: ({ params: { id }, ...request }) =>
+        command(request, (key, caller) => local.ReplayParked({ key, id }, caller)),
+      closeParked: ({ params: { id }, ...request }) =>
+        command(request, (key, caller) => local.CloseParked({ key, id, reason: request.payload.reason }, caller)),
+      listAlerts: ({ query }) => ask((caller) => local.ListAlerts(query, caller)),
+      acknowledgeAlert: ({ params: { id }, ...request }) =>
+        command(request, (key, caller) => local.AcknowledgeAlert({ key, id }, caller)),
+      clearAlert: ({ params: { id }, ...request }) =>
+        command(request, (key, caller) => local.ClearAlert({ key, id, reason: request.payload.reason }, caller)),
+      listAudit: ({ query }) => ask((caller) => local.ListAudit(query, caller))
+    })
+  })
+)
+
 const auth = HttpApiBuilder.group(
   HttpContract,
   "auth",
@@ -95,7 +142,7 @@ export const routes = Layer.merge(
   HttpApiBuilder.layer(HttpContract, { openapiPath: "/openapi.json" }),
   // The default fonts come from somebody else's server.
   HttpApiScalar.layer(HttpContract, { path: "/docs", scalar: { withDefaultFonts: false } })
-).pipe(Layer.provide([checkout, orders, auth]), Layer.provide(schemaProblems))
+).pipe(Layer.provide([checkout, orders, admin, auth]), Layer.provide(schemaProblems))
 
 /** The headers of this request, which say who calls. */
 const callerHeaders = Effect.map(HttpServerRequest.HttpServerRequest, ({ headers }) => ({ headers }))

@@ -73,7 +73,7 @@ const contentOf = (rpc: Rpc.AnyWithProps, payload: unknown): Pick<AuditEntry, "s
 }
 
 /** Rows a minute at the most about those who are turned away; the next one tells how many were left out. */
-const turnedAwayMax = 60
+const turnedAwayMax = 200
 
 const doorkeeper = Effect.sync(() => {
   let minute = 0

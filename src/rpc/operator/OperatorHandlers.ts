@@ -1,6 +1,6 @@
 /** Answers operators: lists from the tables, everything else by the actor it is about. Who may call is OperatorAccess's business. */
 import { Duration, Effect, Layer, Option } from "effect"
-import type { OrderId } from "../../domain/Ids.ts"
+import type { IdempotencyKey, OrderId } from "../../domain/Ids.ts"
 import { IllegalTransition, InvalidRequest, NotFound, type Unavailable } from "../../domain/Refusals.ts"
 import { Alert } from "../../entities/alert/Alert.ts"
 import { FailedCompensation, type FailedCompensationId } from "../../entities/failedCompensation/FailedCompensation.ts"
@@ -10,6 +10,8 @@ import { operatorRefund } from "../../entities/payment/Refund.ts"
 import { AuditList } from "../../projections/AuditList.ts"
 import { RefundList } from "../../projections/RefundList.ts"
 import { FailedCompensationList } from "../../projections/FailedCompensationList.ts"
+import { pageOf, placeAfter } from "../../projections/Pages.ts"
+import { parkedAlertOf, ParkedNotices } from "../../runtime/ParkedNotices.ts"
 import { Placement } from "../../runtime/Placement.ts"
 import { Workflows } from "../../runtime/WorkflowEngine.ts"
 import { WorkflowSearch } from "../../runtime/WorkflowSearch.ts"
@@ -30,6 +32,7 @@ const handlers = OperatorRpc.toLayer(
     const placement = yield* Placement
     const auditList = yield* AuditList
     const alertList = yield* AlertList
+    const parked = yield* ParkedNotices
     const compensationList = yield* FailedCompensationList
     const compensations = placement.client(FailedCompensation)
     const refundList = yield* RefundList
@@ -44,6 +47,15 @@ const handlers = OperatorRpc.toLayer(
       Effect.flatMap(payments(id).GetPayment(), (view) =>
         view === null ? Effect.fail(new NotFound({ id })) : Effect.succeed(view)
       )
+
+    /** Parked again, it is raised again. */
+    const overWith = (id: string, key: IdempotencyKey, reason: string) =>
+      alerts(parkedAlertOf(id))
+        .Clear({ key, reason })
+        .pipe(
+          Effect.catchTag("NotFound", () => Effect.void),
+          Effect.asVoid
+        )
 
     /** The record once the attempt that began with `seq` has ended, or as it is when that takes too long. */
     const ended = (id: FailedCompensationId, seq: number) =>
@@ -124,6 +136,19 @@ const handlers = OperatorRpc.toLayer(
         ),
       ResolveCompensation: ({ id, key, reason }) =>
         Effect.flatMap(Operator, ({ by }) => compensations(id).Resolve({ key, by, reason })),
+      ListParked: Effect.fnUntraced(function* ({ after, limit = pageSize }) {
+        const behind = after === undefined ? undefined : yield* Effect.fromResult(placeAfter(after))
+        const { shown, ...rest } = pageOf(yield* parked.list(behind, limit), limit, ({ at, id }) => ({ at, id }))
+        return { parked: shown.map(({ at: _, ...one }) => one), ...rest }
+      }),
+      ReplayParked: ({ id, key }) =>
+        Effect.flatMap(Operator, ({ by }) => parked.replay({ id, key, by })).pipe(
+          Effect.andThen(overWith(id, key, "An operator has it delivered again"))
+        ),
+      CloseParked: ({ id, key, reason }) =>
+        Effect.flatMap(Operator, ({ by }) => parked.close({ id, key, by, reason })).pipe(
+          Effect.andThen(overWith(id, key, "An operator has given it up"))
+        ),
       GetAlert: ({ id }) => alerts(id).GetAlert(),
       AcknowledgeAlert: ({ id, key }) => Effect.flatMap(Operator, ({ by }) => alerts(id).Acknowledge({ key, by })),
       ClearAlert: ({ id, key, reason }) => Effect.flatMap(Operator, ({ by }) => alerts(id).Clear({ key, by, reason }))
@@ -133,6 +158,12 @@ const handlers = OperatorRpc.toLayer(
 
 /** The calls, and the door in front of them. */
 export const layer = handlers.pipe(
-  Layer.provide([AuditList.layer, AlertList.layer, FailedCompensationList.layer, RefundList.layer]),
+  Layer.provide([
+    ParkedNotices.layer,
+    AuditList.layer,
+    AlertList.layer,
+    FailedCompensationList.layer,
+    RefundList.layer
+  ]),
   Layer.provideMerge(OperatorAccessHandlers.layer)
 )

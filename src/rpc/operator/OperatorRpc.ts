@@ -53,6 +53,23 @@ export const AuditRecord = Schema.Struct({
 })
 export type AuditRecord = typeof AuditRecord.Type
 
+/** E.g. `CheckoutSession:checkout-1:7:0`. */
+export const ParkedId = Schema.String.check(Schema.isPattern(/^[A-Za-z]{1,40}:[\w.:@|~/#-]{1,150}:\d{1,9}:\d{1,9}$/))
+
+export const ParkedView = Schema.Struct({
+  id: Schema.String,
+  sourceType: Schema.String,
+  sourceId: Schema.String,
+  receiverType: Schema.String,
+  receiverId: Schema.String,
+  /** What it says, as the receiver would get it. */
+  message: Schema.Json,
+  attempts: Schema.Int,
+  /** Why the last attempt came to nothing. */
+  error: Schema.optionalKey(Schema.String),
+  parkedAt: Schema.DateTimeUtc
+})
+
 const error = Schema.Union([NotFound, IllegalTransition, EdgeRefusal])
 /** What any call of an operator may be refused with besides what it is about. */
 const questions = EdgeRefusal
@@ -173,6 +190,19 @@ export class OperatorRpc extends RpcGroup.make(
   Rpc.make("ResumeWorkflow", { payload: { ...execution, reason: Reason }, success: ExecutionSummary, error }),
   /** Ends one where it would wait next; what it has done so far is undone by its compensations. Safe to repeat. */
   Rpc.make("InterruptWorkflow", { payload: { ...execution, reason: Reason }, success: ExecutionSummary, error }),
+  /** Notices which were set aside after their attempts, newest first. REQ-GEN-09. */
+  Rpc.make("ListParked", {
+    payload: paging,
+    success: Schema.Struct({ parked: Schema.Array(ParkedView), ...next }),
+    error: questions
+  }),
+  /** Gives one all of its attempts again; those behind it, from the same source to the same receiver, go on after it. */
+  Rpc.make("ReplayParked", { payload: { ...key, id: ParkedId }, error }).annotate(AuditedWithEffect, true),
+  /** Gives one up, with all it said kept in the audit trail; those behind it go on. */
+  Rpc.make("CloseParked", { payload: { ...key, id: ParkedId, reason: Reason }, error }).annotate(
+    AuditedWithEffect,
+    true
+  ),
   Rpc.make("GetAlert", { payload: { id: AlertId }, ...alert }),
   /** Somebody looks after it: it pages nobody until it gets worse. */
   Rpc.make("AcknowledgeAlert", { payload: { ...key, id: AlertId }, ...alert }).annotate(AuditedWithEffect, true),
