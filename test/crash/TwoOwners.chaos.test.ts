@@ -3,10 +3,13 @@ import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer, Result, Schedule } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { PaymentMethodToken } from "../../src/entities/checkoutSession/CheckoutSession.ts"
+import { operatorRefund } from "../../src/entities/payment/Refund.ts"
 import { migrate } from "../../src/migrations/Migrations.ts"
 import { Placement } from "../../src/runtime/Placement.ts"
 import { PaymentProvider } from "../../src/sandbox/PaymentProvider.ts"
 import { Checkout } from "../../src/workflows/checkout/Checkout.ts"
+import { Refunds } from "../../src/workflows/refund/Refunds.ts"
+import { eventually } from "../fixtures/Eventually.ts"
 import { freshDatabase } from "../fixtures/Postgres.ts"
 import * as Shop from "../fixtures/Shop.ts"
 
@@ -65,6 +68,57 @@ describe("given two nodes which both believe to own everything", () => {
               }
             }
             assert.strictEqual(confirmed, 30)
+            assert.deepStrictEqual(yield* Shop.violations, [])
+          }).pipe(Effect.provide(one))
+        }).pipe(Effect.provide(Shop.gateway()))
+      }).pipe(Effect.scoped),
+    120_000
+  )
+
+  it.live(
+    "when refunds are asked for on both at once, each key on both, then no more is given back than was captured, and none twice (T-PAY-29)",
+    () =>
+      Effect.gen(function* () {
+        const url = yield* freshDatabase
+        yield* migrate.pipe(Effect.provide(PgClient.layer({ url })))
+        yield* Effect.gen(function* () {
+          const one = yield* Layer.build(Layer.fresh(Shop.shopOn(url)))
+          const other = yield* Layer.build(Layer.fresh(Shop.shopOn(url)))
+          yield* Effect.gen(function* () {
+            yield* Shop.stock([{ sku: "lamp", price: 9510n, onHand: { berlin: 20 } }])
+            const provider = yield* PaymentProvider
+            const { checkoutId, confirm } = yield* Shop.prepare({ lines: { lamp: 1 } })
+            yield* confirm()
+            provider.faults.inject({ operation: "refund", fault: { _tag: "Reset", done: true }, times: 3 })
+            const requestOn = (node: typeof one, key: ReturnType<typeof Shop.key>) =>
+              Context.get(node, Placement)
+                .client(Refunds)(checkoutId)
+                .Request({ key, refund: operatorRefund(key), amount: 1500n, reason: "The handle broke" })
+                .pipe(
+                  Effect.retry({
+                    schedule: Schedule.max([Schedule.spaced("100 millis"), Schedule.recurs(100)]),
+                    while: ({ _tag }) => _tag === "Unavailable"
+                  }),
+                  Effect.result,
+                  Effect.map((result) => (Result.isSuccess(result) ? "accepted" : result.failure._tag))
+                )
+            const told = yield* Effect.forEach(
+              Array.from({ length: 10 }, () => Shop.key()),
+              (key) => Effect.all([requestOn(one, key), requestOn(other, key)], { concurrency: 2 }),
+              { concurrency: 10 }
+            )
+            for (const [left, right] of told) assert.strictEqual(left, right, "one key, one answer")
+            assert.strictEqual(told.filter(([left]) => left === "accepted").length, 6)
+            assert.strictEqual(told.filter(([left]) => left === "RefundTooLarge").length, 4)
+            const sql = yield* SqlClient
+            yield* eventually(
+              sql<{ refunded: bigint }>`select refunded from payment.payments where id = ${checkoutId}`,
+              ([row]) => Number(row?.refunded) === 9000
+            )
+            const [entry] = provider.ledger.ofCheckout(checkoutId)
+            assert.deepStrictEqual(entry!.refunded, { times: 6, amount: 9000 })
+            const keys = entry!.movements.flatMap(({ key, operation }) => (operation === "refund" ? [key] : []))
+            assert.strictEqual(new Set(keys).size, 6)
             assert.deepStrictEqual(yield* Shop.violations, [])
           }).pipe(Effect.provide(one))
         }).pipe(Effect.provide(Shop.gateway()))
