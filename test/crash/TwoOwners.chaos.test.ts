@@ -13,6 +13,12 @@ import { eventually } from "../fixtures/Eventually.ts"
 import { freshDatabase } from "../fixtures/Postgres.ts"
 import * as Shop from "../fixtures/Shop.ts"
 
+/** The other node was faster, or has the cart. */
+const whileBusy = {
+  schedule: Schedule.max([Schedule.spaced("100 millis"), Schedule.recurs(200)]),
+  while: ({ _tag }: { readonly _tag: string }) => _tag === "Unavailable" || _tag === "CartLocked"
+}
+
 describe("given two nodes which both believe to own everything", () => {
   it.live(
     "when the same checkouts are confirmed on both at once, then each is ordered, authorized and captured once (REQ-GEN-10)",
@@ -36,13 +42,7 @@ describe("given two nodes which both believe to own everything", () => {
             const confirmOn = (node: typeof one, { by, checkoutId }: (typeof buyers)[number]) => {
               const checkout = Context.get(node, Placement).client(Checkout, { timeout: Shop.patience })(checkoutId)
               const confirmKey = Shop.key()
-              return checkout.Confirm({ by, confirmKey }).pipe(
-                Effect.retry({
-                  schedule: Schedule.max([Schedule.spaced("100 millis"), Schedule.recurs(200)]),
-                  while: ({ _tag }) => _tag === "Unavailable" || _tag === "CartLocked"
-                }),
-                Effect.result
-              )
+              return checkout.Confirm({ by, confirmKey }).pipe(Effect.retry(whileBusy), Effect.result)
             }
             const results = yield* Effect.forEach(
               buyers,
@@ -95,10 +95,7 @@ describe("given two nodes which both believe to own everything", () => {
                 .client(Refunds)(checkoutId)
                 .Request({ key, refund: operatorRefund(key), amount: 1500n, reason: "The handle broke" })
                 .pipe(
-                  Effect.retry({
-                    schedule: Schedule.max([Schedule.spaced("100 millis"), Schedule.recurs(100)]),
-                    while: ({ _tag }) => _tag === "Unavailable"
-                  }),
+                  Effect.retry(whileBusy),
                   Effect.result,
                   Effect.map((result) => (Result.isSuccess(result) ? "accepted" : result.failure._tag))
                 )
@@ -146,10 +143,7 @@ describe("given two nodes which both believe to own everything", () => {
                 .client(Checkout, { timeout: Shop.patience })(checkoutId)
                 .Confirm({ by, confirmKey })
                 .pipe(
-                  Effect.retry({
-                    schedule: Schedule.max([Schedule.spaced("100 millis"), Schedule.recurs(100)]),
-                    while: ({ _tag }) => _tag === "Unavailable" || _tag === "CartLocked"
-                  }),
+                  Effect.retry(whileBusy),
                   Effect.result,
                   Effect.map((result) => (Result.isSuccess(result) ? result.success._tag : result.failure._tag))
                 )

@@ -10,10 +10,10 @@ import type {
   RecordedCompensation
 } from "../../entities/failedCompensation/FailedCompensation.ts"
 import type { Command } from "../../entities/failedCompensation/FailedCompensationDecider.ts"
-import { orderPaymentStatus } from "../../entities/payment/PaymentDecider.ts"
 import { compensationRefund } from "../../entities/payment/Refund.ts"
 import type { Journal, Transaction } from "../../runtime/Journal.ts"
 import type { Group } from "../checkout/CheckoutActors.ts"
+import { followMoney } from "../checkout/FollowMoney.ts"
 import { StepConflict } from "../checkout/CheckoutSteps.ts"
 import type { FailedRecord } from "./FailedRecords.ts"
 
@@ -81,7 +81,7 @@ export const make = (journal: Journal["Service"]) => {
                 reason: attempt.reason
               })
             }
-            followed(transaction, group, `end:${record.id}:${instantOf(attempt)}`)
+            followMoney(transaction, group, `end:${record.id}:${instantOf(attempt)}`)
           }
         }
       ),
@@ -133,7 +133,7 @@ export const make = (journal: Journal["Service"]) => {
             const order = transaction.state(group.order)
             if (gone && payment._tag === "Present" && payment.attempt === attempt && payment.saga !== "voided") {
               transaction.execute(group.payment, `voided:${attempt}`, { _tag: "Voided" })
-              followed(transaction, group, `resolved:${record.id}`)
+              followMoney(transaction, group, `resolved:${record.id}`)
             } else if (operation !== "restock" && operation !== "release_reservations" && order._tag === "Placed") {
               // The operator's word closes the order; what the payment says stays what the provider said. REQ-CMP-06.
               const { paymentStatus } = order
@@ -157,17 +157,3 @@ const instantOf = ({ startedAt }: Retrying): number => startedAt.epochMillisecon
 
 const skusOf = ({ reservation: { state } }: Group): ReadonlyArray<string> =>
   state._tag === "Active" || state._tag === "Fulfilled" ? state.lines.map(({ sku }) => sku) : []
-
-/** The order shows what became of the money. REQ-PAY-05. */
-const followed = (transaction: Transaction, group: Group, key: string): void => {
-  const payment = transaction.state(group.payment)
-  const order = transaction.state(group.order)
-  if (payment._tag === "Absent" || order._tag === "Absent") return
-  const paymentStatus = orderPaymentStatus[payment.status]
-  const settled = payment.saga === "voided" || payment.saga === "refunded"
-  transaction.execute(
-    group.order,
-    `money:${key}`,
-    order.settlementOpen && settled ? { _tag: "Settle", paymentStatus } : { _tag: "PaymentMoved", paymentStatus }
-  )
-}

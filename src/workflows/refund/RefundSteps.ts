@@ -7,12 +7,13 @@ import { type IdempotencyKey, OrderId } from "../../domain/Ids.ts"
 import type { IdempotencyConflict, Unavailable } from "../../domain/Refusals.ts"
 import type { PresentPayment } from "../../entities/payment/Payment.ts"
 import type { PaymentRefusal } from "../../entities/payment/PaymentActor.ts"
-import { type Command, orderPaymentStatus } from "../../entities/payment/PaymentDecider.ts"
+import type { Command } from "../../entities/payment/PaymentDecider.ts"
 import type { Refund, RefundId } from "../../entities/payment/Refund.ts"
 import type { RefundAnswer } from "../../entities/payment/RefundConversation.ts"
 import { isGivenUp, refundNamed } from "../../entities/payment/RefundDecider.ts"
 import type { Journal, Transaction } from "../../runtime/Journal.ts"
 import type { Group } from "../checkout/CheckoutActors.ts"
+import { followMoney } from "../checkout/FollowMoney.ts"
 import { type FailedRecord, type FailedRecords, leave } from "../compensation/FailedRecords.ts"
 
 export const make = (journal: Journal["Service"], records: FailedRecords) => {
@@ -43,7 +44,7 @@ export const make = (journal: Journal["Service"], records: FailedRecords) => {
         const payment = decided.success
         if (payment._tag === "Absent") return Result.succeed(undefined)
         // A key which was met before gives what the payment is now: the order has followed long ago.
-        if (payment !== before) follow(transaction, group, key)
+        if (payment !== before) followMoney(transaction, group, key)
         const refund = options.refund === undefined ? undefined : refundNamed(payment, options.refund)
         const earlier = before._tag === "Absent" || refund === undefined ? undefined : refundNamed(before, refund.id)
         if (
@@ -127,20 +128,6 @@ export const make = (journal: Journal["Service"], records: FailedRecords) => {
 }
 
 export type RefundSteps = ReturnType<typeof make>
-
-/** The order shows what became of the money. REQ-PAY-05, REQ-RFD-02. */
-const follow = (transaction: Transaction, group: Group, key: string): void => {
-  const payment = transaction.state(group.payment)
-  const order = transaction.state(group.order)
-  if (payment._tag === "Absent" || order._tag === "Absent") return
-  const paymentStatus = orderPaymentStatus[payment.status]
-  const settled = payment.saga === "refunded" || payment.saga === "voided"
-  transaction.execute(
-    group.order,
-    `money:${key}`,
-    order.settlementOpen && settled ? { _tag: "Settle", paymentStatus } : { _tag: "PaymentMoved", paymentStatus }
-  )
-}
 
 /** Nobody tries it any more by itself: an operator has to see to it. REQ-RFD-03. */
 const leaveToOperator = (
