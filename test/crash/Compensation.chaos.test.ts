@@ -1,0 +1,117 @@
+import { spawn } from "node:child_process"
+import * as PgClient from "@effect/sql-pg/PgClient"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer, Redacted } from "effect"
+import { SqlClient } from "effect/sql/SqlClient"
+import { CustomerId, IdempotencyKey, OrderId } from "../../src/domain/Ids.ts"
+import { FailedCompensation, failedCompensationId } from "../../src/entities/failedCompensation/FailedCompensation.ts"
+import { migrate } from "../../src/migrations/Migrations.ts"
+import { Placement } from "../../src/runtime/Placement.ts"
+import * as Sandbox from "../../src/sandbox/Sandbox.ts"
+import { eventually } from "../fixtures/Eventually.ts"
+import { freshDatabase } from "../fixtures/Postgres.ts"
+import * as Shop from "../fixtures/Shop.ts"
+import { type Arguments, limits, stripe } from "./CrashingCompensation.ts"
+
+const child = new URL("CrashingCompensation.ts", import.meta.url).pathname
+
+/** Runs the child to its end; gives how many boundaries it met, or nothing when it was killed. */
+const run = (args: Arguments): Effect.Effect<number | undefined> =>
+  Effect.callback<number | undefined>((resume) => {
+    const started = spawn(process.execPath, [child, JSON.stringify(args)], { stdio: ["ignore", "pipe", "inherit"] })
+    let printed = ""
+    started.stdout.on("data", (chunk: Buffer) => {
+      printed += chunk.toString()
+    })
+    started.on("exit", (code, signal) =>
+      resume(
+        signal === "SIGKILL"
+          ? Effect.succeed<number | undefined>(undefined)
+          : code === 0
+            ? Effect.succeed(Number(/boundaries=(\d+)/.exec(printed)?.[1]))
+            : Effect.die(new Error(`the child ended with ${code}: ${printed}`))
+      )
+    )
+    return Effect.sync(() => started.kill("SIGKILL"))
+  }).pipe(Effect.timeout("30 seconds"), Effect.orDie)
+
+describe("given an operator's retry of a failed void, in a process that is killed at one of its boundaries", () => {
+  it.live(
+    "when another takes over, then the hold is dropped once, the record is resolved with who did it, the order is settled, and there is one row about it in the audit trail, at every boundary",
+    () =>
+      Effect.gen(function* () {
+        const url = yield* freshDatabase
+        const sandbox = yield* Sandbox.start({ port: 0 })
+        const pool = PgClient.layer({ url })
+        yield* migrate.pipe(Effect.provide(pool))
+        yield* Shop.stock([{ sku: "stuck", price: 700n, onHand: { berlin: 500 } }]).pipe(Effect.provide(pool))
+        const shop = Shop.shopOn(url, limits).pipe(Layer.provide(stripe(sandbox.port)))
+        const cancelling = { operation: "cancel", fault: { _tag: "Unavailable" }, times: "always" } as const
+
+        /** An order whose hold could not be dropped, while the provider is down for voids; afterwards it is back. */
+        const stuck = (count: number) =>
+          Effect.gen(function* () {
+            sandbox.provider.faults.inject(cancelling)
+            const made: Array<string> = []
+            for (let index = 0; index < count; index++) {
+              const { checkoutId, confirm } = yield* Shop.prepare({
+                lines: { stuck: 1 },
+                card: "pm_sandbox_capture_declined"
+              })
+              yield* Effect.flip(confirm())
+              made.push(checkoutId)
+            }
+            sandbox.provider.faults.clear()
+            return made
+          }).pipe(Effect.provide(shop))
+
+        const argumentsOf = (checkoutId: string, dieAt: number): Arguments => ({
+          databaseUrl: Redacted.value(url),
+          sandboxPort: sandbox.port,
+          id: failedCompensationId(OrderId.make(checkoutId), "void_authorization", 1),
+          key: Shop.fresh("operator-retry"),
+          dieAt
+        })
+        const [first] = yield* stuck(1)
+        const boundaries = (yield* run(argumentsOf(first!, 0))) ?? 0
+        assert.isAbove(boundaries, 4)
+        const orders = yield* stuck(boundaries)
+        // One after the other: each child is the only node on the database while it lives.
+        const killed = yield* Effect.forEach(orders, (checkoutId, index) => {
+          const args = argumentsOf(checkoutId, index + 1)
+          return Effect.map(run(args), (lived) => ({ ...args, checkoutId, lived }))
+        })
+        const met = killed.filter(({ lived }) => lived === undefined)
+        assert.isAbove(met.length, 4)
+
+        yield* Effect.gen(function* () {
+          const placement = yield* Placement
+          const sql = yield* SqlClient
+          for (const { checkoutId, dieAt, id, key } of met) {
+            const at = `killed at boundary ${dieAt} of ${boundaries}`
+            const record = placement.client(FailedCompensation)(id)
+            // Whoever was told nothing asks again with the same key; what had begun goes on by itself.
+            yield* Effect.ignore(record.Retry({ key: IdempotencyKey.make(key), by: CustomerId.make("olga") }))
+            const resolved = yield* eventually(record.GetFailedCompensation(), ({ status }) => status === "resolved")
+            assert.strictEqual(resolved.resolvedBy, "olga", at)
+            const entry = sandbox.provider.ledger.ofCheckout(checkoutId)[0]!
+            assert.strictEqual(entry.voided.times, 1, at)
+            const [order] =
+              yield* sql`select status, payment_status, settlement_open from orders.orders where id = ${checkoutId}`
+            assert.deepStrictEqual(
+              { ...order },
+              { status: "cancelled", payment_status: "cancelled", settlement_open: false },
+              at
+            )
+            const [counts] = yield* sql<{ audits: number; records: number; alerts: string }>`
+              select (select count(*)::int from ops.audit where subject = ${id}) as audits,
+                (select count(*)::int from payment.failed_compensations where order_id = ${checkoutId}) as records,
+                (select string_agg(a.id, ', ') from ops.alerts a where a.id like ${`%:${checkoutId}~%`}) as alerts`
+            assert.deepStrictEqual({ ...counts }, { audits: 1, records: 1, alerts: `failed_compensation:${id}` }, at)
+          }
+          assert.deepStrictEqual(yield* Shop.violations, [])
+        }).pipe(Effect.provide(shop))
+      }).pipe(Effect.scoped),
+    300_000
+  )
+})

@@ -1,0 +1,84 @@
+/**
+ * A process which takes a shop over that has one failed compensation, lets an operator retry it, and dies by SIGKILL at its n-th boundary:
+ * before or after a write of the journal, before or after a call to the provider. Started by the crash test; its arguments come as JSON.
+ */
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import { Duration, Effect, Layer, Redacted } from "effect"
+import { CustomerId, IdempotencyKey } from "../../src/domain/Ids.ts"
+import { FailedCompensation } from "../../src/entities/failedCompensation/FailedCompensation.ts"
+import { PaymentGateway } from "../../src/gateways/PaymentGateway.ts"
+import * as StripeGateway from "../../src/gateways/StripeGateway.ts"
+import { Placement } from "../../src/runtime/Placement.ts"
+import { eventually } from "../fixtures/Eventually.ts"
+import * as Shop from "../fixtures/Shop.ts"
+
+export interface Arguments {
+  readonly databaseUrl: string
+  readonly sandboxPort: number
+  /** The failed compensation. */
+  readonly id: string
+  /** Of the operator's retry: the same again is the same retry. */
+  readonly key: string
+  /** The boundary to die at, from 1; with 0 it lives, and prints how many there were. */
+  readonly dieAt: number
+}
+
+const started = process.argv[1]?.endsWith("CrashingCompensation.ts") === true
+/** Imported by the test for its limits: only what is started as a program runs. */
+const { databaseUrl, dieAt, id, key, sandboxPort }: Arguments = JSON.parse(started ? process.argv[2]! : "{}")
+
+let counting = false
+let met = 0
+const boundary = Effect.sync(() => {
+  if (!counting) return
+  met++
+  if (met === dieAt) process.kill(process.pid, "SIGKILL")
+})
+
+const between = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.andThen(boundary, Effect.ensuring(effect, boundary))
+
+/** Retries by themselves stay away from the test. */
+export const limits = {
+  ...Shop.quickLimits,
+  compensation: {
+    ...Shop.quickLimits.compensation,
+    backoff: { base: Duration.hours(1), cap: Duration.hours(2) }
+  }
+}
+
+export const stripe = (port: number) =>
+  StripeGateway.layer({
+    secretKey: Redacted.make("sk_test_crash"),
+    host: "127.0.0.1",
+    port,
+    protocol: "http",
+    limits: Shop.gatewayLimits(Shop.quickLimits)
+  })
+
+const crashingGateway = Layer.effect(
+  PaymentGateway,
+  Effect.map(PaymentGateway, (gateway) =>
+    PaymentGateway.of({ ...gateway, void: (request) => between(gateway.void(request)) })
+  )
+).pipe(Layer.provide(stripe(sandboxPort)))
+
+const program = Effect.gen(function* () {
+  const placement = yield* Placement
+  const record = placement.client(FailedCompensation)(id)
+  yield* record.GetFailedCompensation()
+  counting = true
+  yield* record.Retry({ key: IdempotencyKey.make(key), by: CustomerId.make("olga") })
+  yield* eventually(record.GetFailedCompensation(), ({ status }) => status === "resolved")
+  // What follows of it (alert, acknowledgements) belongs to it.
+  yield* Effect.sleep("400 millis")
+  process.stdout.write(`boundaries=${met}\n`)
+  process.exit(0)
+})
+
+if (started) {
+  const shop = Shop.shopOn(Redacted.make(databaseUrl), limits, {
+    aroundStore: (store) => ({ ...store, transact: (keys, body) => between(store.transact(keys, body)) })
+  }).pipe(Layer.provide(crashingGateway))
+  NodeRuntime.runMain(program.pipe(Effect.provide(shop), Effect.orDie))
+}
