@@ -49,6 +49,8 @@ export class TokenUnavailable extends Data.TaggedError("TokenUnavailable")<{ rea
 /** What this side may add to the refusals of an operation. Arguments are checked before anything is sent. */
 export type ClientFault = InvalidRequest | TokenUnavailable | Unreachable
 
+export type Keyed<P> = P extends { readonly key: string } ? Omit<P, "key"> & { readonly key?: string } : P
+
 /** A value without its brands: plain strings and numbers will do, since they are checked before they are sent. */
 export type Loose<T> = T extends { readonly "~effect/Brand": unknown }
   ? T extends string
@@ -61,10 +63,9 @@ export type Loose<T> = T extends { readonly "~effect/Brand": unknown }
       : T
 
 type OfTag<Tag extends string> = Extract<CustomerRpc, { readonly _tag: Tag }>
-type WithOptionalKey<P> = P extends { readonly key: string } ? Omit<P, "key"> & { readonly key?: string } : P
 
 /** What a call takes. A key that is left out is made up, and kept over all repetitions of the call. */
-export type Input<Tag extends CustomerRpc["_tag"]> = WithOptionalKey<Loose<Rpc.Payload<OfTag<Tag>>>>
+export type Input<Tag extends CustomerRpc["_tag"]> = Keyed<Loose<Rpc.Payload<OfTag<Tag>>>>
 export type Answer<Tag extends CustomerRpc["_tag"]> = Rpc.SuccessExit<OfTag<Tag>>
 export type Failure<Tag extends CustomerRpc["_tag"]> = Rpc.ErrorExit<OfTag<Tag>> | ClientFault
 export type Change = Rpc.SuccessChunk<OfTag<"WatchOrder">>
@@ -89,11 +90,19 @@ export interface Calls {
   readonly token: Effect.Effect<string, TokenUnavailable | Unreachable>
 }
 
-export const make = Effect.fnUntraced(function* (options: ClientOptions): Effect.fn.Return<Calls, never, Scope.Scope> {
+/** What storefronts call. */
+export const make = (options: ClientOptions): Effect.Effect<Calls, never, Scope.Scope> => makeFor(options, CustomerApi)
+
+/** The same for any group: who asks for it says which answer belongs to which of its operations. */
+export const makeFor = Effect.fnUntraced(function* (
+  options: ClientOptions,
+  api: Nodes.AnyApi
+): Effect.fn.Return<Calls, never, Scope.Scope> {
+  const requests = requestsOf(api)
   const urls = typeof options.urls === "string" ? [options.urls] : options.urls
   if (urls.length === 0) return yield* Effect.die(new TypeError("urls must name at least one node"))
   const transport = options.transport ?? (typeof WebSocket === "undefined" ? "http" : "websocket")
-  const nodes = yield* Nodes.make(urls, transport)
+  const nodes = yield* Nodes.make(urls, transport, api)
   const deadline = Duration.fromInputUnsafe(options.deadline ?? "30 seconds")
   const answerWithin = Duration.fromInputUnsafe(options.answerWithin ?? "10 seconds")
   const { token } = yield* tokenSource(options.token, urls, deadline)
@@ -115,7 +124,7 @@ export const make = Effect.fnUntraced(function* (options: ClientOptions): Effect
   }
 
   const call = Effect.fnUntraced(function* (tag: string, input: unknown, settings?: CallSettings) {
-    const { key, payload } = yield* prepare(tag, input)
+    const { key, payload } = yield* prepare(requests, tag, input)
     const patience = patient.has(tag) ? confirmPatience : undefined
     const perNode = patience ?? answerWithin
     const requestId = settings?.requestId ?? newId()
@@ -202,8 +211,8 @@ export const make = Effect.fnUntraced(function* (options: ClientOptions): Effect
   return { call, watch, token } as Calls
 })
 
-/** A confirmation answers within 25 s, if only to say that it is not done. */
-const patient: ReadonlySet<string> = new Set<CustomerRpc["_tag"]>(["ConfirmCheckout", "GetConfirmStatus"])
+/** A confirmation answers within 25 s, if only to say that it is not done; so does the retry of a compensation. */
+const patient: ReadonlySet<string> = new Set(["ConfirmCheckout", "GetConfirmStatus", "RetryCompensation"])
 const confirmPatience = Duration.seconds(30)
 
 /** A watch which lasted for so long had found a living node: longer than a silent one takes to be noticed. */
@@ -215,22 +224,26 @@ const passes = <E extends { readonly _tag: string }>(failure: E): failure is Ext
 type Passing = "RequestTimeout" | "RpcClientError" | "Silent" | "Unavailable"
 const passing: ReadonlySet<string> = new Set<Passing>(["RequestTimeout", "RpcClientError", "Silent", "Unavailable"])
 
-const prepare = Effect.fnUntraced(function* (tag: string, input: unknown) {
+const prepare = Effect.fnUntraced(function* (requests: ReturnType<typeof requestsOf>, tag: string, input: unknown) {
   const { check, keyed } = requests.get(tag)!
   const given: unknown = { ...(keyed ? { key: newId() } : {}), ...Object(withoutUndefined(input)) }
   const payload = yield* Effect.mapError(check(given), fromSchemaError)
-  return { payload, key: "key" in payload ? payload.key : undefined }
+  return { payload, key: "key" in payload ? String(payload.key) : undefined }
 })
 
 const checkWatch = (input: unknown) => decodeWatch(withoutUndefined(input))
 const decodeWatch = Schema.decodeUnknownEffect(Schema.toType(OfOrder), strictly)
 
-const requests = new Map(
-  Array.from(CustomerApi.requests, ([tag, { payloadSchema }]) => [
-    tag,
-    { check: Schema.decodeUnknownEffect(Schema.toType(payloadSchema), strictly), keyed: "key" in payloadSchema.fields }
-  ])
-)
+const requestsOf = ({ requests }: Nodes.AnyApi) =>
+  new Map(
+    Array.from(requests, ([tag, { payloadSchema }]) => {
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- every payload of ours is a struct, or nothing
+      const { fields = {} } = payloadSchema as { readonly fields?: object }
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the same
+      const payload = payloadSchema as unknown as Schema.Codec<object, unknown>
+      return [tag, { check: Schema.decodeUnknownEffect(Schema.toType(payload), strictly), keyed: "key" in fields }]
+    })
+  )
 
 /** Fields of a form which were left empty are as good as absent. */
 const withoutUndefined = (value: unknown): unknown => {

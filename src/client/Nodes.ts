@@ -13,9 +13,14 @@ import type * as RpcClientError from "effect/rpc/RpcClientError"
 import * as RpcMiddleware from "effect/rpc/RpcMiddleware"
 import * as RpcSerialization from "effect/rpc/RpcSerialization"
 import * as Socket from "effect/socket/Socket"
-import { CustomerApi, type CustomerRefusal, type CustomerRpc } from "../rpc/CustomerApi.ts"
+import type { CustomerApi, CustomerRefusal, CustomerRpc } from "../rpc/CustomerApi.ts"
 import { Authentication } from "../rpc/Auth.ts"
 import type { OrderChange } from "../rpc/orders/OrdersRpc.ts"
+
+/** A group of operations, with which a client is made for them alone. */
+export interface AnyApi {
+  readonly requests: ReadonlyMap<string, Rpc.AnyWithProps>
+}
 
 export type Transport = "websocket" | "http"
 
@@ -60,7 +65,8 @@ export interface Nodes {
 /** Addresses such as `https://orders.shop.example`, with or without a path below which the API stands. */
 export const make = Effect.fnUntraced(function* (
   urls: ReadonlyArray<string>,
-  transport: Transport
+  transport: Transport,
+  api: AnyApi
 ): Effect.fn.Return<Nodes, never, Scope.Scope> {
   const scope = yield* Scope.Scope
   const nodes = yield* Effect.forEach(urls, (address) => {
@@ -68,7 +74,8 @@ export const make = Effect.fnUntraced(function* (
     const protocol = transport === "websocket" ? overWebSocket(url) : overHttp(url)
     const connect = Effect.gen(function* () {
       const context = yield* Layer.build(Layer.merge(protocol, tokenIsInHeaders))
-      const client = yield* Effect.provide(RpcClient.make(CustomerApi, { flatten: true }), context)
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- whichever group it is: which answer belongs to what is said in Calls.ts
+      const client = yield* Effect.provide(RpcClient.make(api as typeof CustomerApi, { flatten: true }), context)
       return {
         // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- of all operations at once the compiler knows nothing
         call: (tag, payload, headers) => (client as UntypedClient)(tag, payload, { headers }),

@@ -36,6 +36,7 @@ describe("given the client bundled for a browser", () => {
     expect(
       ours.filter((file) => /(Tokens|Server|Guard|Protocol|Decider|Handlers|Draining|Health)\.ts$/.test(file))
     ).toEqual([])
+    expect(ours.filter((file) => /^(Operator|Alert|FailedCompensation)/.test(file))).toEqual([])
     expect(bundle.inputs.filter((input) => /jose|platform-node|sql-pg/.test(input))).toEqual([])
     const size = gzipSync(bundle.code).length
     console.log(`client bundle: ${bundle.code.length} bytes, ${size} gzipped`)
