@@ -344,6 +344,8 @@ const rules = ({ demo }: LoadOptions): ReadonlyArray<Rule> => [
   },
   capped("PAYMENT_LOOKUP_BACKOFF_BASE", "PAYMENT_LOOKUP_BACKOFF_CAP"),
   capped("CAPTURE_BACKOFF_BASE", "CAPTURE_BACKOFF_CAP"),
+  capped("REFUND_BACKOFF_BASE", "REFUND_BACKOFF_CAP"),
+  below("CAPTURE_LEAD", "PAYMENT_HOLD_EXPIRY", "a deferred capture is made while the hold lives"),
   capped("NOTICE_BACKOFF_BASE", "NOTICE_BACKOFF_CAP"),
   capped("ALERT_BACKOFF_BASE", "ALERT_BACKOFF_CAP"),
   capped("COMPENSATION_RETRY_BASE", "COMPENSATION_RETRY_CAP"),

@@ -145,6 +145,8 @@ describe("given values which do not go together", () => {
       /^RESERVATION_CAPTURE_TTL \(30m\) must be longer than all tries of a capture take \(1h 36m/
     ],
     ["an order that expires early", { ORDER_PENDING_EXPIRY: "1 minute" }, /^ORDER_PENDING_EXPIRY \(1m\)/],
+    ["a deferred capture after the hold", { CAPTURE_LEAD: "7 days" }, /^CAPTURE_LEAD .* PAYMENT_HOLD_EXPIRY/],
+    ["a refund's base above its cap", { REFUND_BACKOFF_BASE: "1 hour" }, /^REFUND_BACKOFF_BASE/],
     ["a base above its cap", { NOTICE_BACKOFF_CAP: "500 millis" }, /^NOTICE_BACKOFF_BASE/],
     ["a rare sign of life", { SHARD_LOCK_REFRESH: "2 seconds" }, /^SHARD_LOCK_REFRESH/],
     ["all origins", { CORS_ORIGINS: "*" }, /^CORS_ORIGINS must name/],
