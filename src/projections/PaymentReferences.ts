@@ -3,25 +3,39 @@ import { Context, Duration, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { CheckoutId } from "../domain/Ids.ts"
 import { Unavailable } from "../domain/Refusals.ts"
-import type { ProviderReference } from "../entities/providerEvent/ProviderEvent.ts"
+import type { ProviderNews, ProviderReference } from "../entities/providerEvent/ProviderEvent.ts"
 
 export class PaymentReferences extends Context.Service<
   PaymentReferences,
   {
     /** Of the payment which stands on this authorization now; undefined for an earlier attempt's, or somebody else's. */
     readonly paymentOf: (authorization: ProviderReference) => Effect.Effect<CheckoutId | undefined, Unavailable>
+    /** Where an event of the provider's lives: with its payment, or on its own; undefined for one which was never kept. */
+    readonly eventOf: (
+      event: Pick<ProviderNews, "eventId" | "provider">
+    ) => Effect.Effect<{ readonly payment: CheckoutId | null } | undefined, Unavailable>
   }
 >()("cartwright/projections/PaymentReferences") {
   static readonly layer: Layer.Layer<PaymentReferences, never, SqlClient> = Layer.effect(
     PaymentReferences,
     Effect.map(SqlClient, (sql) => {
       const unavailable = new Unavailable({ retryAfterMs: 1000 })
+      const asked = <A, E>(query: Effect.Effect<ReadonlyArray<A>, E>): Effect.Effect<A | undefined, Unavailable> =>
+        query.pipe(
+          Effect.map(([row]) => row),
+          Effect.mapError(() => unavailable),
+          Effect.timeoutOrElse({ duration: Duration.seconds(5), orElse: () => Effect.fail(unavailable) })
+        )
       return PaymentReferences.of({
         paymentOf: (authorization) =>
-          sql<{ readonly id: CheckoutId }>`select id from payment.payments where intent = ${authorization}`.pipe(
-            Effect.map(([row]) => row?.id),
-            Effect.mapError(() => unavailable),
-            Effect.timeoutOrElse({ duration: Duration.seconds(5), orElse: () => Effect.fail(unavailable) })
+          asked(sql<{ readonly id: CheckoutId }>`select id from payment.payments where intent = ${authorization}`).pipe(
+            Effect.map((row) => row?.id)
+          ),
+        eventOf: ({ eventId, provider }) =>
+          asked(
+            sql<{ readonly payment: CheckoutId | null }>`
+              select payment_id as payment from payment.provider_events
+              where provider = ${provider} and event_id = ${eventId}`
           )
       })
     })

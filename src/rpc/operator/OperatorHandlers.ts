@@ -8,6 +8,8 @@ import { AlertList } from "../../projections/AlertList.ts"
 import { Payment } from "../../entities/payment/Payment.ts"
 import { operatorRefund } from "../../entities/payment/Refund.ts"
 import { AuditList } from "../../projections/AuditList.ts"
+import { eventKeyOf, ProviderEvent } from "../../entities/providerEvent/ProviderEvent.ts"
+import { PaymentReferences } from "../../projections/PaymentReferences.ts"
 import { RefundList } from "../../projections/RefundList.ts"
 import { FailedCompensationList } from "../../projections/FailedCompensationList.ts"
 import { pageOf, placeAfter } from "../../projections/Pages.ts"
@@ -40,6 +42,8 @@ const handlers = OperatorRpc.toLayer(
     const search = yield* WorkflowSearch
     const alerts = placement.client(Alert)
     const captures = placement.client(Captures)
+    const events = placement.client(ProviderEvent)
+    const references = yield* PaymentReferences
     const payments = placement.client(Payment)
     const refunds = placement.client(Refunds)
 
@@ -127,6 +131,19 @@ const handlers = OperatorRpc.toLayer(
               Effect.fail(new IllegalTransition({ status, command }))
             )
           ),
+      ReplayWebhook: ({ eventId, provider }) =>
+        Effect.gen(function* () {
+          const event = { provider, eventId }
+          const found = yield* references.eventOf(event)
+          if (found === undefined) return yield* new NotFound({ id: eventKeyOf(event) })
+          yield* events(found.payment ?? eventKeyOf(event))
+            .Replay(event)
+            .pipe(
+              Effect.catchTag("EventConflict", ({ command, status }) =>
+                Effect.fail(new IllegalTransition({ status, command }))
+              )
+            )
+        }),
       ListFailedCompensations: ({ limit, ...request }) =>
         compensationList.page({ ...request, limit: limit ?? pageSize }),
       GetFailedCompensation: ({ id }) => compensations(id).GetFailedCompensation(),
@@ -163,6 +180,7 @@ export const layer = handlers.pipe(
     AuditList.layer,
     AlertList.layer,
     FailedCompensationList.layer,
+    PaymentReferences.layer,
     RefundList.layer
   ]),
   Layer.provideMerge(OperatorAccessHandlers.layer)

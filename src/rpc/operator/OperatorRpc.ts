@@ -17,6 +17,7 @@ import {
   RefundTooLarge,
   RefundView
 } from "../../entities/payment/Refund.ts"
+import { Provider, ProviderReference } from "../../entities/providerEvent/ProviderEvent.ts"
 import {
   CompensationOperation,
   CompensationStatus,
@@ -130,6 +131,8 @@ export class OperatorRpc extends RpcGroup.make(
   }).annotate(AuditedWithEffect, true),
   /** Captures a deferred hold now; tells how the payment stands after the first try. REQ-CAP-08. */
   Rpc.make("CapturePayment", { payload: { ...key, id: OrderId }, success: PaymentView, error }),
+  /** Gives a parked webhook all of its tries again; its alert names it. REQ-WHK-05. */
+  Rpc.make("ReplayWebhook", { payload: { ...key, provider: Provider, eventId: ProviderReference }, error }),
   /** Failed compensations, newest first. REQ-CMP-05. */
   Rpc.make("ListFailedCompensations", {
     payload: {

@@ -249,6 +249,7 @@ describe("given every operation of operators (T-CMP-04, T-SEC-03)", () => {
     ListRefunds: {},
     RefundPayment: { id: "order-unknown", key: "key-of-nobody", reason: "The handle broke" },
     CapturePayment: { id: "order-unknown", key: "key-of-nobody" },
+    ReplayWebhook: { provider: "stripe", eventId: "evt_unknown", key: "key-of-nobody" },
     ListFailedCompensations: {},
     GetFailedCompensation: { id: "order-unknown~refund:1" },
     RetryCompensation: { id: "order-unknown~refund:1", key: "key-of-nobody" },
