@@ -34,7 +34,16 @@ import { CheckoutContext } from "../checkout/CheckoutContext.ts"
 import { CheckoutFlow } from "../checkout/CheckoutFlow.ts"
 import { type Attempt, attemptOf } from "../checkout/CheckoutSteps.ts"
 import { promotionUse } from "../checkout/CheckoutTerms.ts"
-import { chargedBack, conclude, holds, impossible, moneyWithoutOrder, wasTaken, weigh } from "./NewsRules.ts"
+import {
+  chargedBack,
+  type Conclusion,
+  conclude,
+  holds,
+  impossible,
+  moneyWithoutOrder,
+  wasTaken,
+  weigh
+} from "./NewsRules.ts"
 
 export interface WebhookLimits {
   /** Events of no payment of ours which are kept, e.g. of another shop on the same account; more are only counted. */
@@ -162,7 +171,11 @@ const make = Effect.fnUntraced(function* (definition: ProviderEventDefinition, l
     if (found === undefined) {
       return yield* close(cell, { as: "ignored", outcome: "the provider does not know it" }, group)
     }
-    const conclusion = conclude(event.news.fact, payment, found)
+    const told = conclude(event.news.fact, payment, found)
+    // Of a checkout which has been given up, money that was taken all the same goes nowhere by itself.
+    const live = session.status === "confirming" || session.status === "confirmed"
+    const conclusion: Conclusion =
+      told._tag === "Finish" && !live ? { _tag: "Discrepancy", discrepancy: moneyWithoutOrder } : told
     switch (conclusion._tag) {
       case "Nothing":
         return yield* close(cell, { as: "applied", outcome: conclusion.outcome }, group)

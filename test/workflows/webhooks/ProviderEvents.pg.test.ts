@@ -79,6 +79,26 @@ const objectOf = (provider: PaymentProvider["Service"], checkoutId: string, chan
   }
 }
 
+/** The provider has the money of a hold whose capture was never answered. */
+const takeAllTheSame = (provider: PaymentProvider["Service"], checkoutId: string): string => {
+  const { id } = intentOf(provider, checkoutId)
+  const path = `/v1/payment_intents/${id}`
+  provider.handle({ method: "GET", path, params: {}, key: undefined, credential: "secret" }, (ending) => {
+    assert(ending._tag === "Answered" && ending.answer.content._tag === "Intent")
+    const { intent } = ending.answer.content
+    const { amount } = intent.terms
+    provider.restore({
+      at: intent.terms.createdAt,
+      intent: { ...intent, status: "succeeded", received: amount },
+      movements: [{ operation: "capture", amount }],
+      refund: undefined,
+      stored: undefined,
+      events: []
+    })
+  })
+  return id
+}
+
 const scenario = (
   name: string,
   test: Effect.Effect<void, unknown, Effect.Services<typeof open> | Placement | Scope.Scope>,
@@ -337,6 +357,25 @@ describe("given events which do not fit what is known", () => {
       assert.strictEqual((yield* payment(checkoutId))[0]?.saga_state, "voided")
       assert.strictEqual(intentOf(provider, checkoutId).captured.times, 0)
       assert.deepStrictEqual(yield* Shop.violations, [])
+    })
+  )
+
+  scenario(
+    "when a capture is told of an order which was given up, and the provider has it so, then somebody is told, and no order comes of it",
+    Effect.gen(function* () {
+      const { provider, url } = yield* open
+      const card = "pm_sandbox_capture_and_void_fail_always"
+      const { checkoutId, confirm } = yield* Shop.prepare({ lines: { tea: 1 }, card })
+      yield* Effect.exit(confirm())
+      yield* eventually(order(checkoutId), ([row]) => row?.status === "cancelled")
+      const before = yield* payment(checkoutId)
+      const id = takeAllTheSame(provider, checkoutId)
+      assert.strictEqual(provider.ledger.entry(id)?.status, "succeeded")
+      const body = Webhooks.eventBody("payment_intent.succeeded", objectOf(provider, checkoutId))
+      assert.strictEqual(yield* Webhooks.send(url, body), 200)
+      yield* alerted("webhook_money_without_order")
+      assert.strictEqual((yield* order(checkoutId))[0]?.status, "cancelled")
+      assert.strictEqual((yield* payment(checkoutId))[0]?.saga_state, before[0]?.saga_state)
     })
   )
 
