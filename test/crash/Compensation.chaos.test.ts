@@ -1,4 +1,3 @@
-import { spawn } from "node:child_process"
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Redacted } from "effect"
@@ -9,31 +8,12 @@ import { migrate } from "../../src/migrations/Migrations.ts"
 import { Placement } from "../../src/runtime/Placement.ts"
 import * as Sandbox from "../../src/sandbox/Sandbox.ts"
 import { eventually } from "../fixtures/Eventually.ts"
+import { runToEnd } from "../fixtures/KilledChild.ts"
 import { freshDatabase } from "../fixtures/Postgres.ts"
 import * as Shop from "../fixtures/Shop.ts"
 import { type Arguments, limits, stripe } from "./CrashingCompensation.ts"
 
-const child = new URL("CrashingCompensation.ts", import.meta.url).pathname
-
-/** Runs the child to its end; gives how many boundaries it met, or nothing when it was killed. */
-const run = (args: Arguments): Effect.Effect<number | undefined> =>
-  Effect.callback<number | undefined>((resume) => {
-    const started = spawn(process.execPath, [child, JSON.stringify(args)], { stdio: ["ignore", "pipe", "inherit"] })
-    let printed = ""
-    started.stdout.on("data", (chunk: Buffer) => {
-      printed += chunk.toString()
-    })
-    started.on("exit", (code, signal) =>
-      resume(
-        signal === "SIGKILL"
-          ? Effect.succeed<number | undefined>(undefined)
-          : code === 0
-            ? Effect.succeed(Number(/boundaries=(\d+)/.exec(printed)?.[1]))
-            : Effect.die(new Error(`the child ended with ${code}: ${printed}`))
-      )
-    )
-    return Effect.sync(() => started.kill("SIGKILL"))
-  }).pipe(Effect.timeout("30 seconds"), Effect.orDie)
+const run = runToEnd(new URL("CrashingCompensation.ts", import.meta.url).pathname)
 
 describe("given an operator's retry of a failed void, in a process that is killed at one of its boundaries", () => {
   it.live(
