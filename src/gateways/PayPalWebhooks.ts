@@ -5,12 +5,12 @@
 import { verify } from "node:crypto"
 import { crc32 } from "node:zlib"
 import { DateTime, Duration, Effect, Option, Schema } from "effect"
-import { Currency, minorUnitsOf } from "../domain/Money.ts"
-import type { PaymentFact } from "../entities/providerEvent/ProviderEvent.ts"
+import { Currency, minorUnitsOf, type Money } from "../domain/Money.ts"
 import { ProviderNews, ProviderReference } from "../entities/providerEvent/ProviderEvent.ts"
 import type { PayPalCertificates } from "./PayPalCertificates.ts"
 import type { Authentic, ProviderWebhooksOptions, ReadWebhook } from "./ProviderWebhooks.ts"
-import { NotAuthentic, NotReadable } from "./ProviderWebhooks.ts"
+import { NotAuthentic, type NotReadable } from "./ProviderWebhooks.ts"
+import { always, type Meaning, readable, withMoney } from "./WebhookReading.ts"
 
 export type PayPalWebhookOptions = Omit<NonNullable<ProviderWebhooksOptions["paypal"]>, "environment"> & {
   readonly certificates: PayPalCertificates
@@ -48,7 +48,7 @@ const isTime = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:?\d\d)$/
 
 // ---- what it says
 
-const Money = Schema.Struct({
+const Amount = Schema.Struct({
   value: Schema.optionalKey(Schema.String),
   currency_code: Schema.optionalKey(Schema.String),
   // The first version of the API wrote it so, and its events are still sent.
@@ -60,8 +60,8 @@ const Money = Schema.Struct({
 const Resource = Schema.Struct({
   id: Schema.optionalKey(Schema.String),
   dispute_id: Schema.optionalKey(Schema.String),
-  amount: Schema.optionalKey(Money),
-  dispute_amount: Schema.optionalKey(Money),
+  amount: Schema.optionalKey(Amount),
+  dispute_amount: Schema.optionalKey(Amount),
   custom_id: Schema.optionalKey(Schema.String),
   invoice_id: Schema.optionalKey(Schema.String),
   reason: Schema.optionalKey(Schema.String),
@@ -96,13 +96,13 @@ const decodeNews = Schema.decodeUnknownOption(Schema.toType(ProviderNews))
 const text = new TextDecoder()
 
 const read = Effect.fnUntraced(function* (body: Uint8Array): Effect.fn.Return<Authentic, NotReadable> {
-  const event = yield* present(decodeEvent(text.decode(body)))
+  const event = yield* readable(decodeEvent(text.decode(body)))
   const meaning = meanings.get(event.event_type)
   if (meaning === undefined) return { news: undefined, checkoutId: undefined }
-  const resource = yield* present(decodeResource(event.resource))
-  const fact = yield* present(meaning(resource))
+  const resource = yield* readable(decodeResource(event.resource))
+  const fact = yield* readable(meaning(resource))
   const { authorization_id: authorization, capture_id: capture } = resource.supplementary_data?.related_ids ?? {}
-  const news = yield* present(
+  const news = yield* readable(
     decodeNews({
       provider: "paypal",
       eventId: event.id,
@@ -120,10 +120,8 @@ const read = Effect.fnUntraced(function* (body: Uint8Array): Effect.fn.Return<Au
   return { news, checkoutId: resource.custom_id ?? resource.invoice_id }
 })
 
-const present = <A>(value: Option.Option<A>): Effect.Effect<A, NotReadable> =>
-  Option.isSome(value) ? Effect.succeed(value.value) : Effect.fail(new NotReadable())
-
-const moneyOf = (money: typeof Money.Type | undefined) => {
+const moneyOf = ({ amount: charged, dispute_amount: disputed }: Resource): Money | undefined => {
+  const money = charged ?? disputed
   const currency = money?.currency_code ?? money?.currency
   const value = money?.value ?? money?.total
   if (currency === undefined || value === undefined || !/^[A-Z]{3}$/.test(currency)) return undefined
@@ -131,28 +129,14 @@ const moneyOf = (money: typeof Money.Type | undefined) => {
   return amount === undefined ? undefined : { amount, currency: Currency.make(currency) }
 }
 
-type Meaning = (resource: Resource) => Option.Option<PaymentFact>
-
-const withMoney =
-  (factOf: (money: NonNullable<ReturnType<typeof moneyOf>>, resource: Resource) => PaymentFact | undefined): Meaning =>
-  (resource) => {
-    const money = moneyOf(resource.amount ?? resource.dispute_amount)
-    return Option.fromUndefinedOr(money === undefined ? undefined : factOf(money, resource))
-  }
-
-const always =
-  (fact: PaymentFact): Meaning =>
-  () =>
-    Option.some(fact)
-
-const refund = (status: "pending" | "completed" | "failed"): Meaning =>
-  withMoney((money, { id }) => {
+const refund = (status: "pending" | "completed" | "failed"): Meaning<Resource> =>
+  withMoney(moneyOf, (money, { id }) => {
     const reference = Option.getOrUndefined(asReference(id))
     return reference === undefined ? undefined : { _tag: "Refund", ...money, refund: reference, status }
   })
 
-const chargeback = (statusOf: (resource: Resource) => "opened" | "won" | "lost"): Meaning =>
-  withMoney((money, resource) => {
+const chargeback = (statusOf: (resource: Resource) => "opened" | "won" | "lost"): Meaning<Resource> =>
+  withMoney(moneyOf, (money, resource) => {
     const reference = Option.getOrUndefined(asReference(resource.dispute_id ?? resource.id))
     if (reference === undefined) return undefined
     const { reason = "unknown" } = resource
@@ -160,11 +144,11 @@ const chargeback = (statusOf: (resource: Resource) => "opened" | "won" | "lost")
   })
 
 /** Source: developer.paypal.com, "Webhook event names". */
-const known: Readonly<Record<string, Meaning>> = {
-  "PAYMENT.AUTHORIZATION.CREATED": withMoney((money) => ({ _tag: "Authorized", ...money })),
+const known: Readonly<Record<string, Meaning<Resource>>> = {
+  "PAYMENT.AUTHORIZATION.CREATED": withMoney(moneyOf, (money) => ({ _tag: "Authorized", ...money })),
   "PAYMENT.AUTHORIZATION.VOIDED": always({ _tag: "Voided" }),
   "PAYMENT.CAPTURE.PENDING": always({ _tag: "Processing" }),
-  "PAYMENT.CAPTURE.COMPLETED": withMoney((money) => ({ _tag: "Captured", ...money })),
+  "PAYMENT.CAPTURE.COMPLETED": withMoney(moneyOf, (money) => ({ _tag: "Captured", ...money })),
   "PAYMENT.CAPTURE.DENIED": always({ _tag: "Failed" }),
   "PAYMENT.CAPTURE.DECLINED": always({ _tag: "Failed" }),
   "PAYMENT.CAPTURE.REFUNDED": refund("completed"),
@@ -176,6 +160,6 @@ const known: Readonly<Record<string, Meaning>> = {
   )
 }
 
-const meanings: ReadonlyMap<string, Meaning> = new Map(Object.entries(known))
+const meanings: ReadonlyMap<string, Meaning<Resource>> = new Map(Object.entries(known))
 
 const sellersOutcomes: ReadonlySet<string> = new Set(["RESOLVED_SELLER_FAVOUR", "CANCELED_BY_BUYER", "DENIED"])

@@ -4,11 +4,12 @@
  */
 import { DateTime, Duration, Effect, Option, Redacted, Schema } from "effect"
 import type Stripe from "stripe"
-import { Currency } from "../domain/Money.ts"
+import { Currency, type Money } from "../domain/Money.ts"
 import type { PaymentFact } from "../entities/providerEvent/ProviderEvent.ts"
 import { ProviderNews, ProviderReference } from "../entities/providerEvent/ProviderEvent.ts"
 import type { Authentic, ProviderWebhooksOptions, ReadWebhook } from "./ProviderWebhooks.ts"
-import { NotAuthentic, NotReadable } from "./ProviderWebhooks.ts"
+import { NotAuthentic, type NotReadable } from "./ProviderWebhooks.ts"
+import { always, type Meaning, readable, withMoney } from "./WebhookReading.ts"
 import { fromProviderAmount } from "./StripeProtocol.ts"
 
 /** The SDK is loaded with the first webhook: it takes a tenth of a second, which a starting node does not have. */
@@ -88,12 +89,12 @@ const decodeNews = Schema.decodeUnknownOption(Schema.toType(ProviderNews))
 const text = new TextDecoder()
 
 const read = Effect.fnUntraced(function* (body: Uint8Array): Effect.fn.Return<Authentic, NotReadable> {
-  const event = yield* present(decodeEvent(text.decode(body)))
+  const event = yield* readable(decodeEvent(text.decode(body)))
   const meaning = meanings.get(event.type)
   if (meaning === undefined) return { news: undefined, checkoutId: undefined }
-  const subject = yield* present(decodeSubject(event.data.object))
-  const fact = yield* present(meaning(subject))
-  const news = yield* present(
+  const subject = yield* readable(decodeSubject(event.data.object))
+  const fact = yield* readable(meaning(subject))
+  const news = yield* readable(
     decodeNews({
       provider: "stripe",
       eventId: event.id,
@@ -108,39 +109,19 @@ const read = Effect.fnUntraced(function* (body: Uint8Array): Effect.fn.Return<Au
   return { news, checkoutId: typeof checkoutId === "string" ? checkoutId : undefined }
 })
 
-const present = <A>(value: Option.Option<A>): Effect.Effect<A, NotReadable> =>
-  Option.isSome(value) ? Effect.succeed(value.value) : Effect.fail(new NotReadable())
-
 const intentOf = (type: string, { id, payment_intent: named }: Subject): { readonly intent?: string } => {
   if (type.startsWith("payment_intent.")) return { intent: id }
   if (named === undefined || named === null) return {}
   return { intent: typeof named === "string" ? named : named.id }
 }
 
-const moneyOf = (amount: number | undefined, currency: string | undefined) =>
+const moneyOf = (amount: number | undefined, currency: string | undefined): Money | undefined =>
   amount === undefined || currency === undefined || amount < 0 || !/^[a-z]{3}$/i.test(currency)
     ? undefined
     : { amount: fromProviderAmount(amount, currency), currency: Currency.make(currency.toUpperCase()) }
 
-type Meaning = (subject: Subject) => Option.Option<PaymentFact>
-
-const always =
-  (fact: PaymentFact): Meaning =>
-  () =>
-    Option.some(fact)
-
-const withMoney =
-  (
-    amountOf: (subject: Subject) => number | undefined,
-    factOf: (money: NonNullable<ReturnType<typeof moneyOf>>, subject: Subject) => PaymentFact | undefined
-  ): Meaning =>
-  (subject) => {
-    const money = moneyOf(amountOf(subject), subject.currency)
-    return Option.fromUndefinedOr(money === undefined ? undefined : factOf(money, subject))
-  }
-
-const refund = withMoney(
-  ({ amount }) => amount,
+const refund = withMoney<Subject>(
+  ({ amount, currency }) => moneyOf(amount, currency),
   (money, { failure_reason: code, id, metadata, status }) => {
     const state = refundStates[status ?? ""]
     const reference = Option.getOrUndefined(asReference(id))
@@ -166,8 +147,8 @@ const refundStates: Readonly<Record<string, Extract<PaymentFact, { readonly _tag
   canceled: "failed"
 }
 
-const chargeback = withMoney(
-  ({ amount }) => amount,
+const chargeback = withMoney<Subject>(
+  ({ amount, currency }) => moneyOf(amount, currency),
   (money, { id, reason, status }) => {
     const reference = Option.getOrUndefined(asReference(id))
     if (reference === undefined) return undefined
@@ -188,13 +169,13 @@ const chargeback = withMoney(
 )
 
 /** What is of interest; the SDK's types check the names. `charge.refunded` says nothing that `refund.*` does not say better. */
-const known: Readonly<Partial<Record<Stripe.Event["type"], Meaning>>> = {
-  "payment_intent.amount_capturable_updated": withMoney(
-    ({ amount_capturable: amount }) => amount,
+const known: Readonly<Partial<Record<Stripe.Event["type"], Meaning<Subject>>>> = {
+  "payment_intent.amount_capturable_updated": withMoney<Subject>(
+    ({ amount_capturable: amount, currency }) => moneyOf(amount, currency),
     (money) => ({ _tag: "Authorized", ...money })
   ),
-  "payment_intent.succeeded": withMoney(
-    ({ amount_received: amount }) => amount,
+  "payment_intent.succeeded": withMoney<Subject>(
+    ({ amount_received: amount, currency }) => moneyOf(amount, currency),
     (money) => ({ _tag: "Captured", ...money })
   ),
   "payment_intent.payment_failed": always({ _tag: "Failed" }),
@@ -209,4 +190,4 @@ const known: Readonly<Partial<Record<Stripe.Event["type"], Meaning>>> = {
   "charge.dispute.closed": chargeback
 }
 
-const meanings: ReadonlyMap<string, Meaning> = new Map(Object.entries(known))
+const meanings: ReadonlyMap<string, Meaning<Subject>> = new Map(Object.entries(known))
