@@ -9,6 +9,7 @@ import * as History from "../../bench/scenarios/History.ts"
 import * as HotSku from "../../bench/scenarios/HotSku.ts"
 import * as Idle from "../../bench/scenarios/Idle.ts"
 import * as Overload from "../../bench/scenarios/Overload.ts"
+import * as Poison from "../../bench/scenarios/Poison.ts"
 import * as Residency from "../../bench/scenarios/Residency.ts"
 import * as TwoNodes from "../../bench/scenarios/TwoNodes.ts"
 import * as Stage from "../../bench/Stage.ts"
@@ -235,8 +236,25 @@ const overload = Command.make(
     )
 ).pipe(Command.withDescription("What a node does with three times as many calls as it can answer"))
 
+const poison = Command.make(
+  "poison",
+  {
+    seconds: whole("seconds", 5, "How long each is measured"),
+    rounds: rounds(3),
+    skus,
+    profile
+  },
+  (flags) =>
+    play(
+      flags,
+      (stage) => Effect.scoped(Poison.run(stage, { seconds: flags.seconds, rounds: flags.rounds })),
+      Poison.tableOf,
+      Poison.violationsOf
+    )
+).pipe(Command.withDescription("What others notice of one customer whose calls can never be carried out"))
+
 export const bench = Command.make("bench", confirmFlags, playConfirm).pipe(
-  Command.withSubcommands([confirm, hotSku, twoNodes, history, residency, idle, overload]),
+  Command.withSubcommands([confirm, hotSku, twoNodes, history, residency, idle, overload, poison]),
   Command.withDescription(
     "Measure what orders cost here, beside a hand-written floor that answers the same calls. Without a scenario's name: confirm"
   ),
