@@ -193,11 +193,9 @@ export const make = Effect.gen(function* () {
         })
         .pipe(Effect.ignore)
     }
-    // From here on a new owner has to find it at once, and looks for it when it gets the bucket.
-    if (!placement.isLocal(group.session.bucket)) {
-      yield* unlock
-      return yield* busy
-    }
+    // From here on a new owner has to find it at once, and looks for it when it gets the bucket. The cart stays locked: that owner may be
+    // at work on this very attempt by now, and the cart's own timer unlocks it otherwise.
+    if (!placement.isLocal(group.session.bucket)) return yield* busy
     const bought = { lines, totals, cartRevision: cart.revision }
     const outcome = yield* steps.reserve(group, attempt, session, bought, frozen.within)
     if (outcome !== undefined) yield* releasePromotion(group, attempt)
