@@ -232,6 +232,7 @@ const makeNode = Effect.fnUntraced(function* (parts: NodeParts): Effect.fn.Retur
       const spawns = current === undefined || isGone(current.running)
       if (spawns) {
         if (current !== undefined) yield* Scope.close(current.scope, Exit.void)
+        yield* fromNodes.open
         yield* spawn
       }
       const from = yield* Clock.currentTimeMillis
@@ -257,6 +258,8 @@ const makeNode = Effect.fnUntraced(function* (parts: NodeParts): Effect.fn.Retur
         Effect.sync(() => isGone(running)),
         { until: (is) => is, schedule: Schedule.spaced("20 millis") }
       ).pipe(Effect.timeoutOption(stopWithin))
+      // Who asks for it finds nobody, and not a tunnel to nowhere.
+      yield* fromNodes.shut
       if (Option.isSome(ended)) return
       problems.push(`${name} does not end within ${Duration.format(stopWithin)} of ${signal}`)
       running.child.kill("SIGKILL")

@@ -14,6 +14,9 @@ export interface Tunnel {
    * answer. The sender cannot tell one from the other.
    */
   readonly cutWrites: (times: number, arrives: boolean) => Effect.Effect<void>
+  /** Nobody listens any more, as where a process has ended, until `open`: who connects is refused by the machine itself. */
+  readonly shut: Effect.Effect<void>
+  readonly open: Effect.Effect<void>
 }
 
 export interface TunnelOptions {
@@ -38,9 +41,19 @@ export const open = ({ delayMs = 0, to }: TunnelOptions): Effect.Effect<Tunnel, 
     ),
     ({ controls, server }) => {
       const address = server.address()
+      const port = typeof address === "object" && address !== null ? address.port : 0
       return {
         ...controls,
-        port: typeof address === "object" && address !== null ? address.port : 0
+        port,
+        shut: Effect.callback<void>((resume) => {
+          controls.dropAll()
+          if (!server.listening) return resume(Effect.void)
+          server.close(() => resume(Effect.void))
+        }),
+        open: Effect.callback<void>((resume) => {
+          if (server.listening) return resume(Effect.void)
+          server.listen(port, "127.0.0.1", () => resume(Effect.void))
+        })
       }
     }
   )
@@ -63,6 +76,10 @@ const run = (to: number, delayMs: number) => {
     links.delete(link)
     link.near.destroy()
     link.far.destroy()
+  }
+
+  const dropAll = (): void => {
+    for (const link of links) drop(link)
   }
 
   const delay = () => (how === "slow" ? slowByMs : 0) + delayMs
@@ -129,9 +146,10 @@ const run = (to: number, delayMs: number) => {
     server,
     close: (): void => {
       server.close()
-      for (const link of links) drop(link)
+      dropAll()
     },
     controls: {
+      dropAll,
       spoil: (next: Spoilt) =>
         Effect.sync(() => {
           how = next

@@ -79,6 +79,29 @@ describe("a tunnel", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("is not there while it is shut, and again at the same port", () =>
+    Effect.gen(function* () {
+      const { port } = yield* echo
+      const tunnel = yield* Tunnel.open({ to: port })
+      const before = yield* client(tunnel.port)
+      yield* tunnel.shut
+      yield* until(() => before.said.closed)
+      const refused = yield* Effect.promise(
+        () =>
+          new Promise((resolve) => {
+            connect({ host: "127.0.0.1", port: tunnel.port }).once("error", (error: NodeJS.ErrnoException) =>
+              resolve(error.code)
+            )
+          })
+      )
+      assert.strictEqual(refused, "ECONNREFUSED")
+      yield* tunnel.open
+      const after = yield* client(tunnel.port)
+      after.socket.write("b")
+      yield* until(() => after.said.text === "b")
+    }).pipe(Effect.scoped)
+  )
+
   it.live("is silent to both sides, and brings what was on its way in the end", () =>
     Effect.gen(function* () {
       const { heard, port } = yield* echo
