@@ -1,12 +1,16 @@
 /** Whether an actor's past is whole and lawful, and leads to what its row says. */
 import { Schema } from "effect"
+import * as AlertActor from "../src/entities/alert/AlertActor.ts"
 import * as CartActor from "../src/entities/cart/CartActor.ts"
 import { checkoutTransitions } from "../src/entities/checkoutSession/CheckoutSession.ts"
 import * as CheckoutSessionActor from "../src/entities/checkoutSession/CheckoutSessionActor.ts"
+import { compensationTransitions } from "../src/entities/failedCompensation/FailedCompensation.ts"
+import * as FailedCompensationActor from "../src/entities/failedCompensation/FailedCompensationActor.ts"
 import { orderTransitions } from "../src/entities/order/Order.ts"
 import * as OrderActor from "../src/entities/order/OrderActor.ts"
 import { sagaTransitions } from "../src/entities/payment/Payment.ts"
 import * as PaymentActor from "../src/entities/payment/PaymentActor.ts"
+import * as ProviderEventActor from "../src/entities/providerEvent/ProviderEventActor.ts"
 import * as ReservationActor from "../src/entities/reservation/ReservationActor.ts"
 import { defaultLimits } from "../src/layers/Shop.ts"
 import type { AnyDefinition, Tagged } from "../src/runtime/Actor.ts"
@@ -44,6 +48,16 @@ interface KnownActor {
 
 /** Deciders are not asked again, so the limits do not matter: only what events mean, and what may follow what. */
 export const knownActors: ReadonlyArray<KnownActor> = [
+  { definition: AlertActor.make(defaultLimits.alert, []) },
+  {
+    definition: FailedCompensationActor.make(defaultLimits.compensation),
+    law: {
+      table: compensationTransitions,
+      statusOf: ({ _tag }) => (_tag === "Absent" ? undefined : textOf(_tag)?.toLowerCase()),
+      passing: []
+    }
+  },
+  { definition: ProviderEventActor.make(defaultLimits.webhook) },
   { definition: CartActor.make(defaultLimits.cart) },
   {
     definition: CheckoutSessionActor.make(defaultLimits.session),
