@@ -415,6 +415,36 @@ describe("given a shop with stock in two warehouses", () => {
       })
     )
 
+    it.effect(
+      "when several keys join a confirmation which is rejected, then each of them hears that again for good",
+      () =>
+        Effect.gen(function* () {
+          yield* Shop.stock([{ sku: "joined", price: 700n, onHand: { berlin: 3 } }])
+          const provider = yield* PaymentProvider
+          const { by, checkoutId, confirm, session } = yield* Shop.prepare({
+            lines: { joined: 1 },
+            card: "pm_card_chargeDeclined"
+          })
+          provider.faults.inject({ operation: "confirm", times: 1, fault: { _tag: "Delay", ms: 300 } })
+          const keys = Array.from({ length: 5 }, () => Shop.key())
+          const tags = () =>
+            Effect.forEach(keys, (key) => Effect.map(Effect.flip(confirm(key)), ({ _tag }) => _tag), {
+              concurrency: "unbounded"
+            })
+          const declined = keys.map(() => "PaymentDeclined")
+          assert.deepStrictEqual(yield* tags(), declined)
+          yield* session.SetPaymentMethod({
+            key: Shop.key(),
+            by,
+            paymentMethod: PaymentMethodToken.make("pm_card_visa")
+          })
+          assert.deepStrictEqual(yield* tags(), declined)
+          assert.strictEqual(provider.ledger.ofCheckout(checkoutId).length, 1)
+          assert.strictEqual((yield* confirm())._tag, "Confirmed")
+          yield* settled
+        })
+    )
+
     it.effect("when the capture is refused for good, then it is not retried (T-CHK-04)", () =>
       Effect.gen(function* () {
         yield* Shop.stock([{ sku: "refused", price: 700n, onHand: { berlin: 3 } }])

@@ -83,6 +83,16 @@ interface By {
 
 type Fault = StepConflict | Unavailable | IdempotencyConflict
 
+/** What a confirmation has heard that may not be its own. */
+interface Joined {
+  readonly confirmKey: IdempotencyKey
+  readonly expectedTotal: Money | undefined
+  /** The latest attempt when it asked. */
+  readonly after: number
+  /** The tag of the refusal it hears. */
+  readonly told: string
+}
+
 const busy = new Unavailable({ retryAfterMs: 500 })
 
 export const make = Effect.gen(function* () {
@@ -610,6 +620,32 @@ export const make = Effect.gen(function* () {
       }
     })
 
+  /**
+   * Who joined another key's confirmation has heard of its rejection: from now on that is the answer to the joining key too, as an attempt
+   * which ended before it began. Otherwise the same key would begin a new one next time.
+   */
+  const remember = (
+    group: Group,
+    { after, confirmKey, expectedTotal, told }: Joined
+  ): Effect.Effect<void, Unavailable> =>
+    Effect.suspend(() => {
+      const { state } = group.session
+      if (state._tag === "Absent" || attemptWith(state, confirmKey) !== undefined) return Effect.void
+      const outcome = latestOutcome(state)
+      if (outcome?._tag !== "Rejected" || outcome.rejection._tag !== told) return Effect.void
+      if (state.attempt <= after || !mayBegin(state.status)) return Effect.void
+      const attempt: Attempt = {
+        number: state.attempt + 1,
+        confirmKey,
+        ...(expectedTotal === undefined ? {} : { expectedTotal })
+      }
+      return steps.refuse(group, attempt, outcome.rejection)
+    }).pipe(
+      // Others who joined are remembered one after another.
+      Effect.retry({ times: 50, while: ({ _tag }) => _tag === "StepConflict" || _tag === "IdempotencyConflict" }),
+      Effect.mapError(() => busy)
+    )
+
   const confirm = (
     id: string,
     { by, confirmKey, expectedTotal }: { by: CustomerId; confirmKey: IdempotencyKey; expectedTotal?: Money }
@@ -665,8 +701,10 @@ export const make = Effect.gen(function* () {
         ) {
           return yield* new CheckoutClosed({ status: session.status })
         }
-        return yield* awaitEnd(group, mayBegin(session.status) ? session.attempt : session.attempt - 1).pipe(
-          withTimeLimit(limits.syncWait, () => Effect.succeed(pending(group)))
+        const after = mayBegin(session.status) ? session.attempt : session.attempt - 1
+        return yield* awaitEnd(group, after).pipe(
+          withTimeLimit(limits.syncWait, () => Effect.succeed(pending(group))),
+          Effect.tapError(({ _tag }) => remember(group, { confirmKey, expectedTotal, after, told: _tag }))
         )
       })
     )
