@@ -37,7 +37,7 @@ export const start = (program: Program): Effect.Effect<Running, ProcessFailed, S
       const log = join(program.directory, `${program.name}.log`)
       const child = fork(program.script, program.arguments, {
         env: program.environment,
-        execArgv: [...(program.nodeOptions ?? [])],
+        execArgv: ["--import", new URL("orphan.ts", import.meta.url).href, ...(program.nodeOptions ?? [])],
         stdio: ["ignore", "pipe", "pipe", "ipc"],
         serialization: "advanced"
       })

@@ -14,6 +14,7 @@ import { EmbeddedPostgres } from "../src/postgres/EmbeddedPostgres.ts"
 import type { EmbeddedPostgresError } from "../src/postgres/EmbeddedPostgresError.ts"
 import { freePort } from "../src/simulate/FreePort.ts"
 import * as DatabaseFigures from "./DatabaseFigures.ts"
+import * as Leftovers from "./Leftovers.ts"
 import type { Order, Report, ReportTo } from "./LoadOrders.ts"
 import * as Processes from "./Processes.ts"
 import type { ProcessFailed } from "./Processes.ts"
@@ -81,10 +82,11 @@ export const open = Effect.fn("Stage.open")(function* (
   options: StageOptions
 ): Effect.fn.Return<Stage, ProcessFailed, Scope.Scope> {
   const scope = yield* Effect.scope
+  yield* Effect.promise(() => Leftovers.remove(prefix))
   const directory = yield* Effect.acquireRelease(
     // Open to the user which Postgres runs as where this one is root.
     Effect.promise(async () => {
-      const made = join(tmpdir(), `cartwright-bench-${process.pid}`)
+      const made = join(tmpdir(), `${prefix}${process.pid}`)
       await mkdir(made, { recursive: true })
       return made
     }),
@@ -125,6 +127,9 @@ export const open = Effect.fn("Stage.open")(function* (
     })
   }
 })
+
+/** Of temporary folders; the process id follows. */
+const prefix = "cartwright-bench-"
 
 const cartwright = fileURLToPath(new URL("../src/bin/cartwright.ts", import.meta.url))
 
