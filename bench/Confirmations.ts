@@ -22,6 +22,7 @@ export const measure = Effect.fn("Confirmations.measure")(function* (
   { checkouts, concurrency, idle, last, seed }: MeasureOptions
 ): Effect.fn.Return<Measured, ProcessFailed | SqlError> {
   const visit = { urls: subject.urls, secret }
+  yield* subject.alone
   const prepared = yield* stage.ask({
     _tag: "Prepare",
     ...visit,

@@ -7,11 +7,12 @@ import { cpus, tmpdir, totalmem } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import * as PgClient from "@effect/sql-pg/PgClient"
-import { Context, Effect, Layer, Redacted, Schedule, Scope } from "effect"
+import { Context, Duration, Effect, Layer, Redacted, Schedule, Scope } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { EmbeddedPostgres } from "../src/postgres/EmbeddedPostgres.ts"
 import type { EmbeddedPostgresError } from "../src/postgres/EmbeddedPostgresError.ts"
+import { settleFor } from "../src/runtime/Journal.ts"
 import { freePort } from "../src/simulate/FreePort.ts"
 import * as DatabaseFigures from "./DatabaseFigures.ts"
 import * as Leftovers from "./Leftovers.ts"
@@ -64,6 +65,8 @@ export interface Subject {
   readonly database: Redacted.Redacted
   /** In it, to set scenes and to look after what became of them. */
   readonly sql: SqlClient
+  /** Waits until its nodes know that nobody else still writes: till then they read again what they have read. */
+  readonly alone: Effect.Effect<void>
   /** Waits for what goes on behind the answers. */
   readonly settled: Effect.Effect<void, ProcessFailed | SqlError>
 }
@@ -164,6 +167,8 @@ const startSubject = Effect.fnUntraced(function* (place: Place, options: Subject
   const context = yield* Layer.build(PgClient.layer({ url, maxConnections: 1 }))
   const sql = Context.get(context, SqlClient)
   yield* Effect.provideService(fillCatalog(place.options.skus), SqlClient, sql)
+  const aloneAt = performance.now() + (system === "node" ? Duration.toMillis(settleFor) : 0)
+  const alone = Effect.suspend(() => Effect.sleep(Math.max(0, aloneAt - performance.now())))
   const figures = yield* DatabaseFigures.make({ database: url, name: databaseName, beside: postgres.urlOf("postgres") })
   if (count > 1) yield* shared(sql, nodes)
   const settled = figures.settled.pipe(
@@ -173,7 +178,7 @@ const startSubject = Effect.fnUntraced(function* (place: Place, options: Subject
     }),
     Effect.flatMap((yes) => (yes ? Effect.void : nodes[0]!.fail("has not come to rest within 30 seconds.")))
   )
-  return { system, name, urls, nodes, postmaster, figures, database: url, sql, settled } satisfies Subject
+  return { system, name, urls, nodes, postmaster, figures, database: url, sql, alone, settled } satisfies Subject
 })
 
 const startNode = Effect.fnUntraced(function* (

@@ -112,7 +112,7 @@ export interface Answer<State> {
 const conflictsMax = 8
 
 /** How long the last owner of a bucket may still be writing to it: longer than a flush takes before it is given up. */
-const settleFor = Duration.seconds(15)
+export const settleFor = Duration.seconds(15)
 
 /** Remembered keys of one actor in memory; the older half goes when there are more. */
 const keysMax = 1000
@@ -906,6 +906,7 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
   const absent: Journal["Service"]["absent"] = (definitions, id, bucket) =>
     definitions.map((definition) => {
       const cell = resident(definition, id, bucket)
+      if (!cell.loaded) cell.readMillis = monotonic()
       cell.loaded = true
       return cell
     }) as never
