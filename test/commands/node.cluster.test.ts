@@ -125,7 +125,7 @@ describe("given an empty folder and nothing else", () => {
         const first = yield* demo(directory, ["--sandbox-port", `${sandboxPort}`])
         assert.deepStrictEqual(yield* eventually<unknown>(async () => (await fetch(`${first.url}/readyz`)).json()), {
           ready: true,
-          checks: { database: true, migrations: true, shards: true, serving: true }
+          checks: { database: true, migrations: true, shards: true, serving: true, progress: true }
         })
         assert.include(first.said(/Nodes +(.*)/), `127.0.0.1:${first.runnerPort} (this one)`)
         yield* call(first, "AddItem", addItem("MUG-350-SAND"))
