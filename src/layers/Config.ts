@@ -150,6 +150,15 @@ export const limitsOf = (values: Values): ShopLimits => ({
     interval: values.RETENTION_INTERVAL,
     page: values.RETENTION_PAGE
   },
+  reconciliation: {
+    schedules: [
+      { group: "stock", every: values.RECONCILIATION_STOCK_INTERVAL },
+      { group: "consistency", every: values.RECONCILIATION_CHECK_INTERVAL }
+    ],
+    page: values.RECONCILIATION_PAGE,
+    pollInterval: values.RECONCILIATION_POLL_INTERVAL,
+    keepFor: values.RECONCILIATION_RETENTION
+  },
   cart: { idleFor: values.CART_IDLE_EXPIRY, lockCheckAfter: values.CART_LOCK_CHECK },
   session: { idleFor: values.CHECKOUT_IDLE_EXPIRY, watchAfter: values.CHECKOUT_WATCH_AFTER },
   reservation: { reserveFor: values.RESERVATION_TTL, captureWithin: values.RESERVATION_CAPTURE_TTL },

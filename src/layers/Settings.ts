@@ -636,6 +636,28 @@ const retention = {
   )
 }
 
+const reconciliation = {
+  RECONCILIATION_STOCK_INTERVAL: duration(
+    "1 hour",
+    { about: "How often stock counters are compared with the reservations they are made of.", source: "N-031" },
+    { from: "1 minute" }
+  ),
+  RECONCILIATION_CHECK_INTERVAL: duration(
+    "1 hour",
+    { about: "How often orders, payments and reservations are compared with each other.", source: "REQ-REC-04" },
+    { from: "1 minute" }
+  ),
+  RECONCILIATION_PAGE: whole(
+    500,
+    { about: "Rows looked at by one statement of reconciliation; it rests in between." },
+    { minimum: 1, maximum: 10_000 }
+  ),
+  RECONCILIATION_POLL_INTERVAL: duration("2 seconds", {
+    about: "How soon a reconciliation which an operator asks for begins."
+  }),
+  RECONCILIATION_RETENTION: duration("90 days", { about: "How long the reports of reconciliation are kept." })
+}
+
 const telemetry = {
   LOG_LEVEL: oneOf(
     ["trace", "debug", "info", "warn", "error", "fatal", "none"],
@@ -684,6 +706,7 @@ export const settings = {
   ...alerts,
   ...runtime,
   ...retention,
+  ...reconciliation,
   ...telemetry
 }
 
@@ -716,5 +739,6 @@ export const chapters: ReadonlyArray<{
   { title: "Alerts", settings: alerts },
   { title: "Runtime", settings: runtime },
   { title: "Retention", settings: retention },
+  { title: "Reconciliation", settings: reconciliation },
   { title: "Logs, metrics and traces", settings: telemetry }
 ]

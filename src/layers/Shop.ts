@@ -25,6 +25,7 @@ import type { ReservationLimits } from "../entities/reservation/ReservationDecid
 import { stockCounters } from "../entities/reservation/StockCounters.ts"
 import { AlertSinks } from "../gateways/AlertSinks.ts"
 import type { PaymentGateway } from "../gateways/PaymentGateway.ts"
+import * as Reconciliation from "../jobs/Reconciliation.ts"
 import * as Retention from "../jobs/Retention.ts"
 import { Actors, layer as actorsLayer } from "../runtime/Actors.ts"
 import { type Journal, layer as journalLayer } from "../runtime/Journal.ts"
@@ -46,6 +47,10 @@ import type { CheckoutLimits } from "../workflows/checkout/CheckoutLimits.ts"
 import * as CheckoutTerms from "../workflows/checkout/CheckoutTerms.ts"
 import * as CompensationFlow from "../workflows/compensation/CompensationFlow.ts"
 import * as RetryFlow from "../workflows/compensation/RetryFlow.ts"
+import type { Check } from "../workflows/reconciliation/Check.ts"
+import * as ConsistencyChecks from "../workflows/reconciliation/ConsistencyChecks.ts"
+import { ReconciliationRequests } from "../workflows/reconciliation/ReconciliationRequests.ts"
+import * as StockCheck from "../workflows/reconciliation/StockCheck.ts"
 import * as RefundFlow from "../workflows/refund/RefundFlow.ts"
 import * as ProviderEventFlow from "../workflows/webhooks/ProviderEventFlow.ts"
 
@@ -76,6 +81,7 @@ export interface ShopLimits {
     readonly interval: Duration.Duration
     readonly page: number
   }
+  readonly reconciliation: Reconciliation.ReconciliationLimits
   readonly cart: CartActor.CartLimits
   readonly session: CheckoutSessionActor.CheckoutSessionLimits
   readonly reservation: ReservationLimits
@@ -111,6 +117,15 @@ export const defaultLimits: ShopLimits = {
     executionsKeptFor: Duration.days(30),
     interval: Duration.hours(1),
     page: 500
+  },
+  reconciliation: {
+    schedules: [
+      { group: "stock", every: Duration.hours(1) },
+      { group: "consistency", every: Duration.hours(1) }
+    ],
+    page: 500,
+    pollInterval: Duration.seconds(2),
+    keepFor: Duration.days(90)
   },
   cart: { idleFor: Duration.days(30), lockCheckAfter: Duration.minutes(2) },
   session: { idleFor: Duration.hours(24), watchAfter: Duration.seconds(40) },
@@ -183,7 +198,16 @@ export interface ShopOptions {
 export const layer = (
   options: ShopOptions
 ): Layer.Layer<
-  Actors | Journal | Notices | Placement | Store | Timers | CheckoutFlow.CheckoutFlow | Workflows | WorkflowSearch,
+  | Actors
+  | Journal
+  | Notices
+  | Placement
+  | ReconciliationRequests
+  | Store
+  | Timers
+  | CheckoutFlow.CheckoutFlow
+  | Workflows
+  | WorkflowSearch,
   never,
   Catalog | PaymentGateway | Promotions | Sharding.Sharding | ShippingQuotes | SqlClient
 > => {
@@ -261,6 +285,14 @@ export const layer = (
       Retention.layer({ ...limits.retention, actors: rememberedOf(actors, limits.retention) })
     )
   )
+  const reconciliation = Layer.unwrap(
+    Effect.map(tableChecks, (checks) =>
+      Layer.merge(
+        Reconciliation.layer({ ...limits.reconciliation, checks }),
+        ReconciliationRequests.layer(checks.map(({ name }) => name))
+      )
+    )
+  )
   const checkout = ProviderEventFlow.layer(ProviderEventActor.make(limits.webhook), limits.webhook).pipe(
     Layer.provideMerge(CheckoutFlow.layer)
   )
@@ -272,10 +304,16 @@ export const layer = (
     RefundFlow.layer,
     RetryFlow.layer,
     hosted,
+    reconciliation,
     retention
   ).pipe(Layer.provide([CheckoutContext.layer(limits.checkout), CheckoutTerms.layer]), Layer.provide(definitions))
   return processes.pipe(Layer.provideMerge(runtimeLayer))
 }
+
+/** What reconciliation compares in the database alone, in this order. */
+export const tableChecks: Effect.Effect<ReadonlyArray<Check>, never, SqlClient> = Effect.gen(function* () {
+  return [yield* StockCheck.make, ...(yield* ConsistencyChecks.make)]
+})
 
 /**
  * What may be forgotten of whom. The histories of orders, and of the payment and the reservation which belong to one, are its record and

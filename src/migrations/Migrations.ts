@@ -10,6 +10,7 @@ import extendWorkflows from "./0005_extend_workflows.ts"
 import createOperations from "./0006_create_operations.ts"
 import createWebhooks from "./0007_create_webhooks.ts"
 import createRefunds from "./0008_create_refunds.ts"
+import createReconciliation from "./0010_create_reconciliation.ts"
 
 /**
  * Every migration, by `<number>_<name>` as its file is called. A new one is a file with an Effect as its default export
@@ -23,7 +24,8 @@ const migrations: Readonly<Record<string, Effect.Effect<void, unknown, SqlClient
   "0005_extend_workflows": extendWorkflows,
   "0006_create_operations": createOperations,
   "0007_create_webhooks": createWebhooks,
-  "0008_create_refunds": createRefunds
+  "0008_create_refunds": createRefunds,
+  "0010_create_reconciliation": createReconciliation
 }
 
 const table = "schema_migrations"

@@ -1,6 +1,7 @@
 /** Answers operators: lists from the tables, everything else by the actor it is about. Who may call is OperatorAccess's business. */
 import { Duration, Effect, Layer, Option } from "effect"
 import type { IdempotencyKey, OrderId } from "../../domain/Ids.ts"
+import type { ReconciliationId } from "../../domain/ReconciliationReport.ts"
 import { IllegalTransition, InvalidRequest, NotFound, type Unavailable } from "../../domain/Refusals.ts"
 import { Alert } from "../../entities/alert/Alert.ts"
 import { FailedCompensation, type FailedCompensationId } from "../../entities/failedCompensation/FailedCompensation.ts"
@@ -10,6 +11,7 @@ import { operatorRefund } from "../../entities/payment/Refund.ts"
 import { AuditList } from "../../projections/AuditList.ts"
 import { eventKeyOf, ProviderEvent } from "../../entities/providerEvent/ProviderEvent.ts"
 import { PaymentReferences } from "../../projections/PaymentReferences.ts"
+import { ReconciliationList } from "../../projections/ReconciliationList.ts"
 import { RefundList } from "../../projections/RefundList.ts"
 import { FailedCompensationList } from "../../projections/FailedCompensationList.ts"
 import { pageOf, placeAfter } from "../../projections/Pages.ts"
@@ -18,6 +20,7 @@ import { Placement } from "../../runtime/Placement.ts"
 import { Workflows } from "../../runtime/WorkflowEngine.ts"
 import { WorkflowSearch } from "../../runtime/WorkflowSearch.ts"
 import { Captures } from "../../workflows/capture/Captures.ts"
+import { ReconciliationRequests } from "../../workflows/reconciliation/ReconciliationRequests.ts"
 import { Refunds } from "../../workflows/refund/Refunds.ts"
 import { Operator } from "./OperatorAccess.ts"
 import * as OperatorAccessHandlers from "./OperatorAccessHandlers.ts"
@@ -45,6 +48,8 @@ const handlers = OperatorRpc.toLayer(
     const events = placement.client(ProviderEvent)
     const references = yield* PaymentReferences
     const payments = placement.client(Payment)
+    const reconciliationList = yield* ReconciliationList
+    const reconciliations = yield* ReconciliationRequests
     const refunds = placement.client(Refunds)
 
     const paymentOf = (id: OrderId) =>
@@ -74,6 +79,13 @@ const handlers = OperatorRpc.toLayer(
       }).pipe(
         Effect.timeoutOrElse({ duration: attemptWithin, orElse: () => compensations(id).GetFailedCompensation() })
       )
+    const reconciliationOf = Effect.fnUntraced(function* (
+      id: ReconciliationId,
+      findings: { readonly after?: number; readonly limit: number }
+    ) {
+      const found = yield* reconciliationList.get(id, findings)
+      return Option.isSome(found) ? found.value : yield* new NotFound({ id })
+    })
     const workflowOf = Effect.fnUntraced(function* (
       id: string,
       steps: { readonly after?: number | undefined; readonly limit: number } = { limit: 1 }
@@ -166,6 +178,17 @@ const handlers = OperatorRpc.toLayer(
         Effect.flatMap(Operator, ({ by }) => parked.close({ id, key, by, reason })).pipe(
           Effect.andThen(overWith(id, key, "An operator has given it up"))
         ),
+      ListReconciliations: ({ limit, ...request }) => reconciliationList.page({ ...request, limit: limit ?? pageSize }),
+      GetReconciliation: ({ findingsAfter, id, limit }) =>
+        reconciliationOf(id, {
+          ...(findingsAfter === undefined ? {} : { after: findingsAfter }),
+          limit: limit ?? pageSize
+        }),
+      StartReconciliation: Effect.fnUntraced(function* (request) {
+        const { by } = yield* Operator
+        const id = yield* reconciliations.start({ ...request, by })
+        return (yield* reconciliationOf(id, { limit: 1 })).report
+      }),
       GetAlert: ({ id }) => alerts(id).GetAlert(),
       AcknowledgeAlert: ({ id, key }) => Effect.flatMap(Operator, ({ by }) => alerts(id).Acknowledge({ key, by })),
       ClearAlert: ({ id, key, reason }) => Effect.flatMap(Operator, ({ by }) => alerts(id).Clear({ key, by, reason }))
@@ -181,6 +204,7 @@ export const layer = handlers.pipe(
     AlertList.layer,
     FailedCompensationList.layer,
     PaymentReferences.layer,
+    ReconciliationList.layer,
     RefundList.layer
   ]),
   Layer.provideMerge(OperatorAccessHandlers.layer)

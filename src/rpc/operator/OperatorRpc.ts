@@ -24,6 +24,13 @@ import {
   FailedCompensationId,
   FailedCompensationView
 } from "../../entities/failedCompensation/FailedCompensation.ts"
+import {
+  CheckName,
+  ReconciliationFinding,
+  ReconciliationId,
+  ReconciliationReport,
+  ReconciliationStatus
+} from "../../domain/ReconciliationReport.ts"
 import { EdgeRefusal } from "../Edge.ts"
 import { AuditedWithEffect, OperatorAccess } from "./OperatorAccess.ts"
 
@@ -206,6 +213,32 @@ export class OperatorRpc extends RpcGroup.make(
     AuditedWithEffect,
     true
   ),
+  /** What reconciliation has looked at and found, newest first. REQ-REC-02. */
+  Rpc.make("ListReconciliations", {
+    payload: { status: Schema.optionalKey(ReconciliationStatus), ...paging },
+    success: Schema.Struct({ reconciliations: Schema.Array(ReconciliationReport), ...next }),
+    error: questions
+  }),
+  /** One run with a page of its findings, oldest first; `findingsAfter` is the `nextFinding` of the page before. */
+  Rpc.make("GetReconciliation", {
+    payload: {
+      id: ReconciliationId,
+      findingsAfter: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 2_147_483_646 }))),
+      limit: paging.limit
+    },
+    success: Schema.Struct({
+      report: ReconciliationReport,
+      findings: Schema.Array(ReconciliationFinding),
+      nextFinding: Schema.optionalKey(Schema.Int)
+    }),
+    error
+  }),
+  /** Looks everything through now, or what `checks` names; it begins within seconds, and GetReconciliation tells how it goes. */
+  Rpc.make("StartReconciliation", {
+    payload: { ...key, checks: Schema.optionalKey(Schema.NonEmptyArray(CheckName).check(Schema.isMaxLength(100))) },
+    success: ReconciliationReport,
+    error
+  }).annotate(AuditedWithEffect, true),
   Rpc.make("GetAlert", { payload: { id: AlertId }, ...alert }),
   /** Somebody looks after it: it pages nobody until it gets worse. */
   Rpc.make("AcknowledgeAlert", { payload: { ...key, id: AlertId }, ...alert }).annotate(AuditedWithEffect, true),

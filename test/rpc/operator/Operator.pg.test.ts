@@ -258,6 +258,9 @@ describe("given every operation of operators (T-CMP-04, T-SEC-03)", () => {
     GetWorkflow: { id: "unknown" },
     ResumeWorkflow: { id: "unknown", reason: "It should go on" },
     InterruptWorkflow: { id: "unknown", reason: "It should not" },
+    ListReconciliations: {},
+    GetReconciliation: { id: "operator:unknown" },
+    StartReconciliation: { key: "key-of-nobody", checks: ["stock"] },
     GetAlert: { id: "queue:unknown" },
     AcknowledgeAlert: { id: "queue:unknown", key: "key-of-nobody" },
     ClearAlert: { id: "queue:unknown", key: "key-of-nobody", reason: "It went away" }
