@@ -75,15 +75,16 @@ const orderLines: LogTable = {
     name: "text",
     quantity: "int",
     unit_price: "bigint",
-    total: "bigint"
+    total: "bigint",
+    seller_id: "text"
   }
 }
 
 /** Each line of a placed order as a row of its own, for people and figures. REQ-DAT-07. */
 export const orderRows = (event: Event, id: string): ReadonlyArray<{ readonly table: LogTable; readonly row: Row }> =>
   event._tag === "Placed"
-    ? event.terms.lines.map(({ name, quantity, sku, total, unitPrice }, index) => ({
+    ? event.terms.lines.map(({ name, quantity, sellerId, sku, total, unitPrice }, index) => ({
         table: orderLines,
-        row: { order_id: id, line: index + 1, sku, name, quantity, unit_price: unitPrice, total }
+        row: { order_id: id, line: index + 1, sku, name, quantity, unit_price: unitPrice, total, seller_id: sellerId }
       }))
     : []

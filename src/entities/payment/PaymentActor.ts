@@ -3,6 +3,7 @@ import { IdempotencyConflict } from "../../domain/Refusals.ts"
 import type { ActorDefinition } from "../../runtime/Actor.ts"
 import type { ActorOptions } from "../../runtime/Actors.ts"
 import { Payment, PaymentConflict, type PaymentState } from "./Payment.ts"
+import { sellerNotices } from "./SellerNotices.ts"
 import { type Command, decide, Event, evolve, holdEndOf, type PaymentLimits, view } from "./PaymentDecider.ts"
 import { paymentTable } from "./PaymentTable.ts"
 import { RefundNotPossible, RefundTooLarge } from "./Refund.ts"
@@ -35,10 +36,14 @@ export const make = (limits: PaymentLimits): PaymentDefinition => ({
   refusal: PaymentRefusal,
   table: paymentTable,
   rows: (event, _, id) => {
+    if (event._tag === "EscrowReleased" && event.by !== undefined) {
+      return [operatorDid({ at: event.at, actor: event.by, operation: "ReleaseEscrow", subject: id })]
+    }
     if (event._tag !== "RefundRequested" || event.by === undefined) return []
     const { amount, at, by: actor, reason, refund } = event
     return [operatorDid({ at, actor, operation: "RefundPayment", subject: id, details: { refund, amount, reason } })]
   },
+  notices: (_, state, id, before) => sellerNotices(before, state, id),
   timers: (state) => {
     if (state._tag === "Absent") return {}
     if (state.saga === "none" && state.nextAttemptAt !== undefined) {
@@ -64,6 +69,6 @@ export const make = (limits: PaymentLimits): PaymentDefinition => ({
 export const hosting = (definition: PaymentDefinition): ActorOptions<PaymentDefinition, typeof Payment> => ({
   definition,
   contract: Payment,
-  reply: (state) => state as never,
+  reply: (state) => view(state)!,
   questions: { GetPayment: (state) => Result.succeed(view(state)) }
 })

@@ -24,6 +24,8 @@ import {
   type RefundRefusal
 } from "./RefundDecider.ts"
 import { refundView } from "./Refund.ts"
+import { Sellers } from "./Escrow.ts"
+import { beginEscrow, withEscrow } from "./SellerParts.ts"
 
 export const Command = Schema.TaggedUnion({
   /** The intent to take `amount`, before the provider hears of it. */
@@ -32,7 +34,8 @@ export const Command = Schema.TaggedUnion({
     customerId: CustomerId,
     amount: Amount,
     currency: Currency,
-    captureMode: Schema.optionalKey(CaptureMode)
+    captureMode: Schema.optionalKey(CaptureMode),
+    sellers: Schema.optionalKey(Sellers)
   },
   IntentCreated: { intent: IntentReference },
   /** The customer must prove who they are, within the payment window. */
@@ -55,6 +58,8 @@ export const Command = Schema.TaggedUnion({
   Voided: {},
   /** Given back without a record of its own. */
   Refunded: { amount: Amount },
+  /** What is held for sellers is theirs. */
+  ReleaseEscrow: { by: Schema.optionalKey(CustomerId) },
   ...refundCommands
 })
 export type Command = typeof Command.Type
@@ -66,7 +71,8 @@ export const Event = Schema.TaggedUnion({
     customerId: CustomerId,
     amount: Amount,
     currency: Currency,
-    captureMode: Schema.optionalKey(CaptureMode)
+    captureMode: Schema.optionalKey(CaptureMode),
+    sellers: Schema.optionalKey(Sellers)
   },
   IntentCreated: { intent: IntentReference },
   ActionRequired: { until: Schema.DateTimeUtc },
@@ -83,6 +89,7 @@ export const Event = Schema.TaggedUnion({
   },
   Voided: {},
   Refunded: { amount: Amount },
+  EscrowReleased: { by: Schema.optionalKey(CustomerId), ...at },
   ...refundEvents
 })
 export type Event = typeof Event.Type
@@ -132,7 +139,8 @@ export const decide =
         return conflict(state, command)
       }
       const mode = command.captureMode === undefined ? {} : { captureMode: command.captureMode }
-      return Result.succeed([{ _tag: "Begun", attempt, customerId, amount, currency, ...mode }])
+      const sellers = command.sellers === undefined ? {} : { sellers: command.sellers }
+      return Result.succeed([{ _tag: "Begun", attempt, customerId, amount, currency, ...mode, ...sellers }])
     }
     if (state._tag === "Absent") return conflict(state, command)
     const { saga, status } = state
@@ -200,6 +208,13 @@ export const decide =
           ? Result.succeed([{ _tag: "Refunded", amount: command.amount }])
           : conflict(state, command)
       }
+      case "ReleaseEscrow": {
+        const { escrow } = state
+        if (escrow === undefined || escrow.releasedAt !== undefined || state.amount === 0n) return Result.succeed([])
+        if (saga !== "captured" && saga !== "refunded") return conflict(state, command)
+        const { by } = command
+        return Result.succeed([{ _tag: "EscrowReleased", ...(by === undefined ? {} : { by }), at: now }])
+      }
       case "RequestRefund":
       case "StartRefund":
       case "RefundTryFailed":
@@ -214,9 +229,11 @@ export const decide =
   }
 
 /** Total: events are facts, so replay cannot fail. */
-export const evolve = (state: PaymentState, event: Event): PaymentState => {
+export const evolve = (state: PaymentState, event: Event): PaymentState => withEscrow(moved(state, event))
+
+const moved = (state: PaymentState, event: Event): PaymentState => {
   if (event._tag === "Begun") {
-    const { amount, attempt, captureMode, currency, customerId } = event
+    const { amount, attempt, captureMode, currency, customerId, sellers } = event
     return {
       _tag: "Present",
       attempt,
@@ -231,7 +248,8 @@ export const evolve = (state: PaymentState, event: Event): PaymentState => {
       captured: 0n,
       refunded: 0n,
       resolutions: 0,
-      ...(captureMode === undefined ? {} : { captureMode })
+      ...(captureMode === undefined ? {} : { captureMode }),
+      ...(sellers === undefined ? {} : { escrow: beginEscrow(sellers) })
     }
   }
   if (state._tag === "Absent") return state
@@ -281,6 +299,12 @@ export const evolve = (state: PaymentState, event: Event): PaymentState => {
       const all = refunded === state.captured
       return { ...rest, refunded, status: all ? "refunded" : "partially_refunded", saga: all ? "refunded" : "captured" }
     }
+    case "EscrowReleased": {
+      const { escrow } = state
+      return escrow === undefined
+        ? state
+        : { ...state, escrow: { ...escrow, revision: escrow.revision + 1, releasedAt: event.at } }
+    }
     case "RefundRequested":
     case "RefundStarted":
     case "RefundPending":
@@ -311,7 +335,7 @@ export const holdEndOf = ({ authorizedAt, holdUntil }: PresentPayment, { holdFor
 export const view = (state: PaymentState): PaymentView | null => {
   if (state._tag === "Absent") return null
   const { amount, attempt, captureMode, captureRetryCount, captured, chargebacks, currency, holdUntil } = state
-  const { refunded, refunds, saga, status } = state
+  const { escrow, refunded, refunds, saga, status } = state
   return {
     attempt,
     status,
@@ -325,6 +349,7 @@ export const view = (state: PaymentState): PaymentView | null => {
     ...(captureMode === undefined ? {} : { captureMode }),
     ...(holdUntil === undefined ? {} : { holdUntil }),
     ...(refunds === undefined ? {} : { refunds: refunds.map(refundView) }),
-    ...(chargebacks === undefined ? {} : { chargebacks })
+    ...(chargebacks === undefined ? {} : { chargebacks }),
+    ...(escrow === undefined ? {} : { escrow })
   }
 }

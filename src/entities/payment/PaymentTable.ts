@@ -36,7 +36,8 @@ export const paymentTable: StateTable<PaymentState> = {
     capture_mode: "text",
     refunds: "jsonb",
     refund_pending: "bigint",
-    chargebacks: "jsonb"
+    chargebacks: "jsonb",
+    escrow: "jsonb"
   },
   immutable: ["customer_id", "currency"],
   toRow: (state) => {
@@ -65,7 +66,8 @@ export const paymentTable: StateTable<PaymentState> = {
       refunds: state.refunds,
       // The table's own constraint adds it up with what is refunded.
       refund_pending: pendingOf(state),
-      chargebacks: state.chargebacks
+      chargebacks: state.chargebacks,
+      escrow: state.escrow
     }
   },
   fromRow: (row) =>
@@ -93,7 +95,8 @@ export const paymentTable: StateTable<PaymentState> = {
         failure: row["failure"],
         captureMode: row["capture_mode"],
         refunds: row["refunds"],
-        chargebacks: row["chargebacks"]
+        chargebacks: row["chargebacks"],
+        escrow: row["escrow"]
       })
     })
 }
