@@ -2,13 +2,13 @@
  * Products and their prices out of a file. A record names a sku and what is to be so: what it leaves out stays as it is, so that a
  * file of skus and prices alone is a price list.
  *
- * `{"sku": "MUG-01", "name": "Mug", "category": "kitchen", "active": true, "taxable": true, "sellerId": "potters-row", "prices": {"EUR": "12.50"}}`
+ * `{"sku": "MUG-01", "name": "Mug", "category": "kitchen", "active": true, "taxable": true, "prices": {"EUR": "12.50"}}`
  *
  * Prices are written in the currency's own decimals, neither more nor fewer: so nobody mistakes 12 euro for 12 cents.
  */
 import { DateTime, Effect, Result, Schema } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
-import { SellerId, Sku } from "../domain/Ids.ts"
+import { Sku } from "../domain/Ids.ts"
 import { Currency, format, maxAmount } from "../domain/Money.ts"
 import {
   Flag,
@@ -28,13 +28,9 @@ export interface ProductRow {
   readonly category?: string
   readonly active?: boolean
   readonly taxable?: boolean
-  readonly sellerId?: SellerId | typeof shopItself
   /** Minor units by currency. */
   readonly prices: Readonly<Record<string, bigint>>
 }
-
-/** Written as the seller of what had one, it makes the shop the seller again. */
-const shopItself = "-"
 
 const ProductRecord = Schema.Struct({
   sku: Sku,
@@ -42,14 +38,13 @@ const ProductRecord = Schema.Struct({
   category: Schema.optionalKey(text(80)),
   active: Schema.optionalKey(Flag),
   taxable: Schema.optionalKey(Flag),
-  sellerId: Schema.optionalKey(Schema.Union([SellerId, Schema.Literal(shopItself)])),
   prices: Schema.optionalKey(Schema.Record(Currency, Schema.String))
 })
 
 const checkRecord = checkWith(ProductRecord)
 
 const check = (value: unknown): Result.Result<ProductRow, ReadonlyArray<Problem>> =>
-  Result.flatMap(checkRecord(value), ({ active, category, name, prices, sellerId, sku, taxable }) => {
+  Result.flatMap(checkRecord(value), ({ active, category, name, prices, sku, taxable }) => {
     const amounts: Record<string, bigint> = {}
     const problems: Array<Problem> = []
     for (const [code, written] of Object.entries(prices ?? {})) {
@@ -64,7 +59,6 @@ const check = (value: unknown): Result.Result<ProductRow, ReadonlyArray<Problem>
       ...(category === undefined ? {} : { category }),
       ...(active === undefined ? {} : { active: flagged(active) }),
       ...(taxable === undefined ? {} : { taxable: flagged(taxable) }),
-      ...(sellerId === undefined ? {} : { sellerId }),
       prices: amounts
     })
   })
@@ -80,7 +74,7 @@ const minorUnits = (currency: Currency, written: string): bigint | string => {
 }
 
 export const productImport: ImportKind<ProductRow> = {
-  fields: ["sku", "name", "category", "active", "taxable", "sellerId", "prices"],
+  fields: ["sku", "name", "category", "active", "taxable", "prices"],
   check,
   keyOf: (row) => `product ${row.sku}`,
   apply: Effect.fnUntraced(function* (rows, run, at) {
@@ -102,7 +96,6 @@ interface StoredProduct {
   readonly category: string
   readonly active: boolean
   readonly taxable: boolean
-  readonly sellerId?: string
 }
 
 interface WantedProduct {
@@ -116,10 +109,8 @@ const wantedProduct = (
   stored: StoredProduct | undefined,
   run: ImportRun
 ): WantedProduct | ReadonlyArray<Problem> => {
-  const { prices, sellerId, ...given } = row
-  const { sellerId: before, ...known } = stored ?? {}
-  const seller = sellerId === shopItself ? undefined : (sellerId ?? before)
-  const product = { active: true, taxable: true, ...known, ...given }
+  const { prices, ...given } = row
+  const product = { active: true, taxable: true, ...stored, ...given }
   const { category, name } = product
   if (name === undefined || category === undefined) {
     return [
@@ -133,14 +124,9 @@ const wantedProduct = (
     stored.name === name &&
     stored.category === category &&
     stored.active === product.active &&
-    stored.taxable === product.taxable &&
-    before === seller
+    stored.taxable === product.taxable
   const change = stored === undefined ? "created" : same ? "unchanged" : "changed"
-  return {
-    product: { ...product, name, category, ...(seller === undefined ? {} : { sellerId: seller }) },
-    change,
-    prices
-  }
+  return { product: { ...product, name, category }, change, prices }
 }
 
 const StoredRows = Schema.Array(
@@ -149,8 +135,7 @@ const StoredRows = Schema.Array(
     name: Schema.String,
     category: Schema.String,
     active: Schema.Boolean,
-    taxable: Schema.Boolean,
-    sellerId: Schema.NullOr(SellerId)
+    taxable: Schema.Boolean
   })
 )
 const decodeStored = Schema.decodeUnknownEffect(StoredRows)
@@ -158,14 +143,9 @@ const decodeStored = Schema.decodeUnknownEffect(StoredRows)
 const storedProducts = Effect.fnUntraced(function* (skus: ReadonlyArray<Sku>) {
   const sql = yield* SqlClient
   const rows = yield* sql`
-    select sku, name, category, active, taxable, seller_id as "sellerId" from catalog.products where sku = any(${skus}::text[])`
+    select sku, name, category, active, taxable from catalog.products where sku = any(${skus}::text[])`
   const products = yield* Effect.orDie(decodeStored(rows))
-  return new Map(
-    products.map(({ sellerId, ...product }): [string, StoredProduct] => [
-      product.sku,
-      sellerId === null ? product : { ...product, sellerId }
-    ])
-  )
+  return new Map(products.map((product): [string, StoredProduct] => [product.sku, product]))
 })
 
 const priceRows = (wanted: ReadonlyArray<WantedProduct>) => {
@@ -194,14 +174,14 @@ const writeAll = Effect.fnUntraced(function* (wanted: ReadonlyArray<WantedProduc
   const products = wanted.filter((one) => one.change !== "unchanged").map((one) => one.product)
   if (products.length > 0) {
     yield* sql`
-      insert into catalog.products as p (sku, name, category, active, taxable, seller_id, version, created_at, updated_at)
-      select x.sku, x.name, x.category, x.active, x.taxable, x."sellerId", 1, ${now}::timestamptz, ${now}::timestamptz
+      insert into catalog.products as p (sku, name, category, active, taxable, version, created_at, updated_at)
+      select x.sku, x.name, x.category, x.active, x.taxable, 1, ${now}::timestamptz, ${now}::timestamptz
       from jsonb_to_recordset(${JSON.stringify(products)}::text::jsonb)
-        as x (sku text, name text, category text, active boolean, taxable boolean, "sellerId" text)
+        as x (sku text, name text, category text, active boolean, taxable boolean)
       order by x.sku
       on conflict (sku) do update set
         name = excluded.name, category = excluded.category, active = excluded.active, taxable = excluded.taxable,
-        seller_id = excluded.seller_id, version = p.version + 1, updated_at = excluded.updated_at`
+        version = p.version + 1, updated_at = excluded.updated_at`
   }
   const created = wanted.filter((one) => one.change === "created").map((one) => one.product.sku)
   if (created.length > 0) yield* initialiseStock(created)

@@ -82,7 +82,7 @@ export interface Checkout {
     method: Input<"SetShippingMethod">["method"],
     options?: CommandOptions
   ) => Promise<CheckoutView>
-  /** The provider's token for a card (`pm_...`), as its own browser code gave it. */
+  /** The provider's token for a card (`pm_...`), as its own browser code gave it; or `cash_on_delivery`, or `bank_transfer`. */
   readonly setPaymentMethod: (paymentMethod: string, options?: CommandOptions) => Promise<CheckoutView>
   readonly applyPromotion: (code: string, options?: CommandOptions) => Promise<CheckoutView>
   readonly removePromotion: (options?: CommandOptions) => Promise<CheckoutView>

@@ -3,6 +3,7 @@
  * mend. REQ-GEN-15.
  */
 import { Config, ConfigProvider, Duration, Effect, Layer, Option, Redacted, Schema } from "effect"
+import { OfflineMethod } from "../domain/OfflineMethod.ts"
 import { backoff } from "../entities/payment/Backoff.ts"
 import type { PaymentGatewayLimits } from "../gateways/PaymentGateway.ts"
 import type { ProviderWebhooksOptions } from "../gateways/ProviderWebhooks.ts"
@@ -161,7 +162,11 @@ export const limitsOf = (values: Values): ShopLimits => ({
   },
   cart: { idleFor: values.CART_IDLE_EXPIRY, lockCheckAfter: values.CART_LOCK_CHECK },
   session: { idleFor: values.CHECKOUT_IDLE_EXPIRY, watchAfter: values.CHECKOUT_WATCH_AFTER },
-  reservation: { reserveFor: values.RESERVATION_TTL, captureWithin: values.RESERVATION_CAPTURE_TTL },
+  reservation: {
+    reserveFor: values.RESERVATION_TTL,
+    offline: windowsOf(values),
+    captureWithin: values.RESERVATION_CAPTURE_TTL
+  },
   payment: {
     holdFor: values.PAYMENT_HOLD_EXPIRY,
     paymentWindow: values.PAYMENT_WINDOW,
@@ -173,12 +178,15 @@ export const limitsOf = (values: Values): ShopLimits => ({
     },
     captureLead: values.CAPTURE_LEAD
   },
-  order: { expireAfter: values.ORDER_PENDING_EXPIRY },
+  order: {
+    expireAfter: values.ORDER_PENDING_EXPIRY,
+    offline: windowsOf(values),
+    confirmCashAfter: values.COD_AUTO_CONFIRM ? values.COD_CONFIRM_AFTER : undefined
+  },
   checkout: {
     paymentTimeout: values.PAYMENT_TIMEOUT,
     syncWait: values.CHECKOUT_SYNC_WAIT,
     captureMode: values.PAYMENT_CAPTURE_MODE,
-    feeBasisPoints: values.SELLER_FEE_BASIS_POINTS,
     holdFor: values.PAYMENT_HOLD_EXPIRY,
     captureRetriesMax: values.CAPTURE_MAX_RETRIES,
     captureBackoff: { base: values.CAPTURE_BACKOFF_BASE, cap: values.CAPTURE_BACKOFF_CAP },
@@ -186,6 +194,7 @@ export const limitsOf = (values: Values): ShopLimits => ({
     compensationBackoff: values.COMPENSATION_BACKOFF,
     confirmRate: { limit: values.RATE_LIMIT_CONFIRM, window: values.RATE_LIMIT_CONFIRM_WINDOW },
     resolveAfter: values.PAYMENT_LOOKUP_BACKOFF_BASE,
+    offlineMethods: OfflineMethod.literals.filter((method) => values.PAYMENT_METHODS.includes(method)),
     actionPollInterval: values.ACTION_POLL_INTERVAL
   },
   alert: {
@@ -204,6 +213,12 @@ export const limitsOf = (values: Values): ShopLimits => ({
     watchAfter: values.WEBHOOK_WATCH_AFTER,
     unmatchedMax: values.WEBHOOK_UNMATCHED_MAX
   }
+})
+
+/** How long an order waits for its money or its confirmation, and its claim on stock with it. */
+const windowsOf = ({ BANK_TRANSFER_WINDOW, COD_WINDOW }: Values) => ({
+  cash_on_delivery: COD_WINDOW,
+  bank_transfer: BANK_TRANSFER_WINDOW
 })
 
 /** What is listed in one setting, separated by commas. */
@@ -355,6 +370,7 @@ const rules = ({ demo }: LoadOptions): ReadonlyArray<Rule> => [
   capped("PAYMENT_LOOKUP_BACKOFF_BASE", "PAYMENT_LOOKUP_BACKOFF_CAP"),
   capped("CAPTURE_BACKOFF_BASE", "CAPTURE_BACKOFF_CAP"),
   capped("REFUND_BACKOFF_BASE", "REFUND_BACKOFF_CAP"),
+  below("COD_CONFIRM_AFTER", "COD_WINDOW", "an order is confirmed while it is still waited for"),
   below("CAPTURE_LEAD", "PAYMENT_HOLD_EXPIRY", "a deferred capture is made while the hold lives"),
   capped("NOTICE_BACKOFF_BASE", "NOTICE_BACKOFF_CAP"),
   capped("ALERT_BACKOFF_BASE", "ALERT_BACKOFF_CAP"),

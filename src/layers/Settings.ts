@@ -3,6 +3,7 @@
  * `Config.ts` reads them; `docs/configuration.md` and `cartwright settings` are made from this table. REQ-GEN-15.
  */
 import { ByteSize, Duration, type Redacted, Schema, SchemaTransformation } from "effect"
+import { OfflineMethod } from "../domain/OfflineMethod.ts"
 import { FlatRates } from "../catalog/ShippingQuotes.ts"
 
 export interface Setting<A> {
@@ -159,6 +160,27 @@ const origins: Setting<ReadonlyArray<string>> = {
   absent: { _tag: "Otherwise", otherwise: "no other origin may" },
   secret: false,
   source: "REQ-GW-04"
+}
+
+const allMethods: ReadonlySet<string> = new Set(["card", ...OfflineMethod.literals])
+
+const paymentMethods: Setting<ReadonlyArray<string>> = {
+  about: "Ways to pay which the shop offers, separated by commas.",
+  codec: Schema.String.pipe(
+    Schema.decodeTo(
+      Schema.Array(Schema.String).check(
+        Schema.makeFilter((methods) => methods.includes("card") && methods.every((method) => allMethods.has(method)))
+      ),
+      SchemaTransformation.transform({
+        decode: (list): ReadonlyArray<string> => list.split(",").map((method) => method.trim()),
+        encode: (list) => list.join(",")
+      })
+    )
+  ),
+  form: "card, with or without cash_on_delivery and bank_transfer, such as card,bank_transfer",
+  absent: byDefault("card,cash_on_delivery,bank_transfer"),
+  secret: false,
+  source: "REQ-CHK-14"
 }
 
 const database = {
@@ -479,14 +501,6 @@ const payments = {
     about: "A deferred capture is made this long before the hold runs out, at the latest.",
     source: "N-067"
   }),
-  SELLER_FEE_BASIS_POINTS: whole(
-    1000,
-    {
-      about:
-        "What the shop keeps of what buyers pay for sellers' products, in hundredths of a per cent, unless an operator sets another fee for a seller. An order keeps the one it was confirmed with."
-    },
-    { minimum: 0, maximum: 10_000 }
-  ),
   REFUND_MAX_RETRIES: whole(
     3,
     { about: "After the first try; then the refund is left to an operator.", source: "N-015" },
@@ -510,6 +524,31 @@ const orders = {
   ORDER_PENDING_EXPIRY: duration("30 minutes", {
     about: "An order which is still pending is cancelled after this.",
     source: "N-009"
+  })
+}
+
+const offline = {
+  PAYMENT_METHODS: paymentMethods,
+  COD_WINDOW: duration("24 hours", {
+    about:
+      "An order with cash on delivery which nobody has confirmed is cancelled after this; its stock is claimed for as long.",
+    source: "CONF-08"
+  }),
+  COD_AUTO_CONFIRM: trueOrFalse(
+    true,
+    "Whether an order with cash on delivery is confirmed by itself. Without, operators confirm each."
+  ),
+  COD_CONFIRM_AFTER: duration(
+    "1 minute",
+    {
+      about: "When that is, after it was placed: the time an operator has to hold it for a look.",
+      source: "REQ-COD-01"
+    },
+    { from: "0 millis" }
+  ),
+  BANK_TRANSFER_WINDOW: duration("24 hours", {
+    about: "An order whose bank transfer has not come in is cancelled after this; its stock is claimed for as long.",
+    source: "N-046"
   })
 }
 
@@ -710,6 +749,7 @@ export const settings = {
   ...reservations,
   ...payments,
   ...orders,
+  ...offline,
   ...compensations,
   ...alerts,
   ...runtime,
@@ -743,6 +783,7 @@ export const chapters: ReadonlyArray<{
   { title: "Reservations", settings: reservations },
   { title: "Payments", settings: payments },
   { title: "Orders", settings: orders },
+  { title: "Cash on delivery and bank transfer", settings: offline },
   { title: "Failed compensations", settings: compensations },
   { title: "Alerts", settings: alerts },
   { title: "Runtime", settings: runtime },

@@ -22,7 +22,6 @@ import type { ProviderEventLimits } from "../entities/providerEvent/ProviderEven
 import * as RateLimiterActor from "../entities/rateLimiter/RateLimiterActor.ts"
 import * as ReservationActor from "../entities/reservation/ReservationActor.ts"
 import type { ReservationLimits } from "../entities/reservation/ReservationDecider.ts"
-import * as SellerAccountActor from "../entities/sellerAccount/SellerAccountActor.ts"
 import { stockCounters } from "../entities/reservation/StockCounters.ts"
 import { AlertSinks } from "../gateways/AlertSinks.ts"
 import type { PaymentGateway } from "../gateways/PaymentGateway.ts"
@@ -48,6 +47,7 @@ import type { CheckoutLimits } from "../workflows/checkout/CheckoutLimits.ts"
 import * as CheckoutTerms from "../workflows/checkout/CheckoutTerms.ts"
 import * as CompensationFlow from "../workflows/compensation/CompensationFlow.ts"
 import * as RetryFlow from "../workflows/compensation/RetryFlow.ts"
+import * as OfflineFlow from "../workflows/offline/OfflineFlow.ts"
 import type { Check } from "../workflows/reconciliation/Check.ts"
 import * as ConsistencyChecks from "../workflows/reconciliation/ConsistencyChecks.ts"
 import { ReconciliationRequests } from "../workflows/reconciliation/ReconciliationRequests.ts"
@@ -130,7 +130,11 @@ export const defaultLimits: ShopLimits = {
   },
   cart: { idleFor: Duration.days(30), lockCheckAfter: Duration.minutes(2) },
   session: { idleFor: Duration.hours(24), watchAfter: Duration.seconds(40) },
-  reservation: { reserveFor: Duration.minutes(30), captureWithin: Duration.minutes(30) },
+  reservation: {
+    reserveFor: Duration.minutes(30),
+    offline: { cash_on_delivery: Duration.hours(24), bank_transfer: Duration.hours(24) },
+    captureWithin: Duration.minutes(30)
+  },
   payment: {
     holdFor: Duration.days(7),
     paymentWindow: Duration.minutes(15),
@@ -142,12 +146,15 @@ export const defaultLimits: ShopLimits = {
     },
     captureLead: Duration.hours(24)
   },
-  order: { expireAfter: Duration.minutes(30) },
+  order: {
+    expireAfter: Duration.minutes(30),
+    offline: { cash_on_delivery: Duration.hours(24), bank_transfer: Duration.hours(24) },
+    confirmCashAfter: Duration.minutes(1)
+  },
   checkout: {
     paymentTimeout: Duration.seconds(15),
     syncWait: Duration.seconds(25),
     captureMode: "immediate",
-    feeBasisPoints: 1000,
     holdFor: Duration.days(7),
     captureRetriesMax: 3,
     captureBackoff: { base: Duration.seconds(5), cap: Duration.seconds(60) },
@@ -155,6 +162,7 @@ export const defaultLimits: ShopLimits = {
     compensationBackoff: Duration.millis(100),
     confirmRate: { limit: 5, window: Duration.minutes(10) },
     resolveAfter: Duration.minutes(1),
+    offlineMethods: ["cash_on_delivery", "bank_transfer"],
     actionPollInterval: Duration.seconds(3)
   },
   alert: {
@@ -279,7 +287,6 @@ export const layer = (
       actors.host(ReservationActor.hosting(reservation))
       actors.host(PaymentActor.hosting(payment))
       actors.host(OrderActor.hosting(order))
-      actors.host(SellerAccountActor.hosting)
       placed.serve(RateLimiter, RateLimiterActor.handlers())
     })
   )
@@ -304,6 +311,7 @@ export const layer = (
     CaptureFlow.layer,
     CompensationFlow.layer,
     DeferredCapture.layer,
+    OfflineFlow.layer,
     RefundFlow.layer,
     RetryFlow.layer,
     hosted,

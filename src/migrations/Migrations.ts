@@ -10,8 +10,8 @@ import extendWorkflows from "./0005_extend_workflows.ts"
 import createOperations from "./0006_create_operations.ts"
 import createWebhooks from "./0007_create_webhooks.ts"
 import createRefunds from "./0008_create_refunds.ts"
+import createOfflinePayments from "./0009_create_offline_payments.ts"
 import createReconciliation from "./0010_create_reconciliation.ts"
-import createEscrow from "./0012_create_escrow.ts"
 
 /**
  * Every migration, by `<number>_<name>` as its file is called. A new one is a file with an Effect as its default export
@@ -26,8 +26,8 @@ const migrations: Readonly<Record<string, Effect.Effect<void, unknown, SqlClient
   "0006_create_operations": createOperations,
   "0007_create_webhooks": createWebhooks,
   "0008_create_refunds": createRefunds,
-  "0010_create_reconciliation": createReconciliation,
-  "0012_create_escrow": createEscrow
+  "0009_create_offline_payments": createOfflinePayments,
+  "0010_create_reconciliation": createReconciliation
 }
 
 const table = "schema_migrations"

@@ -1,8 +1,10 @@
-/** Which payment an authorization at the provider belongs to: read from the payments themselves, by their unique column. */
+/** Which payment an authorization at the provider, or a bank transfer, belongs to: read from the payments themselves, by unique columns. */
 import { Context, Duration, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { CheckoutId } from "../domain/Ids.ts"
 import { Unavailable } from "../domain/Refusals.ts"
+import type { TransferReference } from "../domain/TransferReference.ts"
+import type { ReceiptId } from "../entities/payment/Receipt.ts"
 import type { ProviderNews, ProviderReference } from "../entities/providerEvent/ProviderEvent.ts"
 
 export class PaymentReferences extends Context.Service<
@@ -14,6 +16,12 @@ export class PaymentReferences extends Context.Service<
     readonly eventOf: (
       event: Pick<ProviderNews, "eventId" | "provider">
     ) => Effect.Effect<{ readonly payment: CheckoutId | null } | undefined, Unavailable>
+    /** Of the payment which a transfer with this reference is for. */
+    readonly paymentReferredTo: (reference: TransferReference) => Effect.Effect<CheckoutId | undefined, Unavailable>
+    /** What is known of a transfer, by the bank's id of it. */
+    readonly transferOf: (
+      receipt: ReceiptId
+    ) => Effect.Effect<{ readonly payment: CheckoutId; readonly amount: bigint } | undefined, Unavailable>
   }
 >()("cartwright/projections/PaymentReferences") {
   static readonly layer: Layer.Layer<PaymentReferences, never, SqlClient> = Layer.effect(
@@ -36,6 +44,17 @@ export class PaymentReferences extends Context.Service<
             sql<{ readonly payment: CheckoutId | null }>`
               select payment_id as payment from payment.provider_events
               where provider = ${provider} and event_id = ${eventId}`
+          ),
+        paymentReferredTo: (reference) =>
+          asked(
+            sql<{ readonly id: CheckoutId }>`select id from payment.payments where transfer_reference = ${reference}`
+          ).pipe(Effect.map((row) => row?.id)),
+        transferOf: (receipt) =>
+          asked(
+            sql<{ readonly payment: CheckoutId; readonly amount: string }>`
+              select order_id as payment, amount::text as amount from payment.bank_transfers where id = ${receipt}`
+          ).pipe(
+            Effect.map((row) => (row === undefined ? undefined : { payment: row.payment, amount: BigInt(row.amount) }))
           )
       })
     })

@@ -16,6 +16,7 @@ export const explanations: Readonly<Record<RefusalCode, Explanation>> = {
   AddressRefused: final("Please check the address."),
   CartClosed: final("This cart is closed. Please start a new one."),
   CartLocked: passing("This cart is being checked out."),
+  CashMismatch: final("This is not what is to be paid."),
   CheckoutClosed: final("This checkout has ended. Please start a new one."),
   CheckoutCompensated: final("The order could not be completed and was cancelled. Nothing was kept."),
   CheckoutIncomplete: final("Something is missing before this can be confirmed."),

@@ -6,17 +6,21 @@ import { compensationTransitions } from "../../src/entities/failedCompensation/F
 import { orderTransitions } from "../../src/entities/order/Order.ts"
 import { sagaTransitions } from "../../src/entities/payment/Payment.ts"
 import { orderPaymentStatus } from "../../src/entities/payment/PaymentDecider.ts"
-import { ledgers } from "../../src/entities/sellerAccount/SellerAccountDecider.ts"
 import { type AnyMachine, markdown, matrixOf, movesOf } from "../fixtures/Machine.ts"
 import { alertMachine } from "../fixtures/machines/AlertMachine.ts"
 import { cartMachine } from "../fixtures/machines/CartMachine.ts"
 import { checkoutSessionMachine } from "../fixtures/machines/CheckoutSessionMachine.ts"
 import { failedCompensationMachine } from "../fixtures/machines/FailedCompensationMachine.ts"
 import { orderMachine } from "../fixtures/machines/OrderMachine.ts"
-import { isAboutRefunds, paymentMachine, refundColumns } from "../fixtures/machines/PaymentMachine.ts"
+import {
+  isAboutReceipts,
+  isAboutRefunds,
+  paymentMachine,
+  receiptColumns,
+  refundColumns
+} from "../fixtures/machines/PaymentMachine.ts"
 import { providerEventMachine } from "../fixtures/machines/ProviderEventMachine.ts"
 import { reservationMachine } from "../fixtures/machines/ReservationMachine.ts"
-import { sellerAccountMachine } from "../fixtures/machines/SellerAccountMachine.ts"
 
 type Transitions = Readonly<Record<string, ReadonlyArray<string>>>
 type Moves = ReturnType<typeof movesOf>
@@ -64,6 +68,8 @@ const saga: AnyMachine = {
   ...paymentMachine,
   statusOf: (state: { readonly saga?: string }) => state.saga ?? "none"
 }
+
+const aboutHolds = (command: { readonly _tag: string }) => !isAboutRefunds(command) && !isAboutReceipts(command)
 
 const columns = Object.keys(checkoutSessionMachine.states)
 const ended = ["confirmed", "compensated", "abandoned", "expired"]
@@ -114,14 +120,15 @@ const pages: Readonly<Record<string, Page>> = {
       hold: matrixOf(
         paymentMachine,
         ["absent", "begun", "asked", "second factor", "unknown", "failed", "voided"],
-        (command) => !isAboutRefunds(command)
+        aboutHolds
       ),
       capture: matrixOf(
         paymentMachine,
         ["authorized", "capture_pending", "capture_failed", "captured", "partially_refunded", "refunded"],
-        (command) => !isAboutRefunds(command)
+        aboutHolds
       ),
-      refunds: matrixOf(paymentMachine, refundColumns, isAboutRefunds)
+      refunds: matrixOf(paymentMachine, refundColumns, isAboutRefunds),
+      receipts: matrixOf(paymentMachine, receiptColumns, isAboutReceipts)
     }
   },
   "failed-compensation": {
@@ -132,11 +139,6 @@ const pages: Readonly<Record<string, Page>> = {
       transitions: tableOf(compensationTransitions),
       matrix: matrixOf(failedCompensationMachine)
     }
-  },
-  "seller-account": {
-    machine: sellerAccountMachine,
-    names: [...sellerAccountMachine.statuses, ...ledgers],
-    parts: { matrix: matrixOf(sellerAccountMachine) }
   },
   "provider-event": {
     machine: providerEventMachine,

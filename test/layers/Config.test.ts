@@ -55,11 +55,18 @@ describe("given nothing but what must be given", () => {
         CHECKOUT_SYNC_WAIT: "20000 millis",
         CAPTURE_MAX_RETRIES: "5",
         CORS_ORIGINS: "https://shop.example, https://www.shop.example",
+        PAYMENT_METHODS: "card, bank_transfer",
+        COD_AUTO_CONFIRM: "false",
+        BANK_TRANSFER_WINDOW: "3 days",
         MIGRATE_ON_START: "false"
       })
       assert.deepStrictEqual(limitsOf(values).checkout.syncWait, Duration.seconds(20))
       assert.strictEqual(limitsOf(values).checkout.captureRetriesMax, 5)
       assert.deepStrictEqual(values.CORS_ORIGINS, ["https://shop.example", "https://www.shop.example"])
+      assert.deepStrictEqual(limitsOf(values).checkout.offlineMethods, ["bank_transfer"])
+      assert.isUndefined(limitsOf(values).order.confirmCashAfter)
+      assert.deepStrictEqual(limitsOf(values).order.offline.bank_transfer, Duration.days(3))
+      assert.deepStrictEqual(limitsOf(values).reservation.offline, limitsOf(values).order.offline)
       assert.isFalse(values.MIGRATE_ON_START)
     })
   )
@@ -99,6 +106,8 @@ describe("given a value which cannot be read", () => {
     ["LOG_FORMAT", "xml", /one of auto, pretty, json/],
     ["HTTP_BODY_MAX", "lots", /a size such as/],
     ["CORS_ORIGINS", "shop.example", /origins such as https:\/\/shop.example/],
+    ["PAYMENT_METHODS", "card,cheque", /^PAYMENT_METHODS is "card,cheque". It must be card, with or without/],
+    ["PAYMENT_METHODS", "bank_transfer", /^PAYMENT_METHODS/],
     ["SHIPPING_RATES", "{", /JSON such as/],
     ["SHIPPING_RATES", '{"EUR":{"express":"1290"}}', /JSON such as/],
     ["CLUSTER_NAME", "my cluster", /up to 64 letters/],
@@ -146,6 +155,7 @@ describe("given values which do not go together", () => {
     ],
     ["an order that expires early", { ORDER_PENDING_EXPIRY: "1 minute" }, /^ORDER_PENDING_EXPIRY \(1m\)/],
     ["a deferred capture after the hold", { CAPTURE_LEAD: "7 days" }, /^CAPTURE_LEAD .* PAYMENT_HOLD_EXPIRY/],
+    ["a confirmation after the window", { COD_CONFIRM_AFTER: "24 hours" }, /^COD_CONFIRM_AFTER .* COD_WINDOW/],
     ["a refund's base above its cap", { REFUND_BACKOFF_BASE: "1 hour" }, /^REFUND_BACKOFF_BASE/],
     ["a base above its cap", { NOTICE_BACKOFF_CAP: "500 millis" }, /^NOTICE_BACKOFF_BASE/],
     ["a rare sign of life", { SHARD_LOCK_REFRESH: "2 seconds" }, /^SHARD_LOCK_REFRESH/],

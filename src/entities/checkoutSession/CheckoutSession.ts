@@ -3,19 +3,12 @@ import { Schema } from "effect"
 import { Entity } from "effect/cluster"
 import { Rpc } from "effect/rpc"
 import { Address } from "../../domain/Address.ts"
-import {
-  CartId,
-  CheckoutId,
-  CustomerId,
-  IdempotencyKey,
-  OrderId,
-  OrderNumber,
-  SellerId,
-  Sku
-} from "../../domain/Ids.ts"
+import { CartId, CheckoutId, CustomerId, IdempotencyKey, OrderId, OrderNumber, Sku } from "../../domain/Ids.ts"
 import { Amount, Currency, Money } from "../../domain/Money.ts"
+import { OfflineMethod } from "../../domain/OfflineMethod.ts"
 import { Quantity } from "../../domain/Quantity.ts"
 import { AccessDenied, ServiceTimeout } from "../../domain/Refusals.ts"
+import { TransferReference } from "../../domain/TransferReference.ts"
 
 export const CheckoutStatus = Schema.Literals([
   "open",
@@ -50,6 +43,14 @@ export const PaymentMethodToken = Schema.String.check(Schema.isPattern(/^pm_[A-Z
 )
 export type PaymentMethodToken = typeof PaymentMethodToken.Type
 
+/** How the buyer pays: by the card behind a token, in cash at the door, or by a transfer from their bank. */
+export const PaymentMethod = Schema.Union([OfflineMethod, PaymentMethodToken])
+export type PaymentMethod = typeof PaymentMethod.Type
+
+const offlineMethods: ReadonlySet<string> = new Set(OfflineMethod.literals)
+
+export const isOffline = (method: PaymentMethod): method is OfflineMethod => offlineMethods.has(method)
+
 export const PromotionCode = Schema.String.check(Schema.isPattern(/^[A-Za-z0-9_-]{1,64}$/)).pipe(
   Schema.brand("PromotionCode")
 )
@@ -60,9 +61,7 @@ export const CheckoutLine = Schema.Struct({
   name: Schema.String,
   quantity: Quantity,
   unitPrice: Amount,
-  total: Amount,
-  /** Who gets the money for it; absent for the shop itself. */
-  sellerId: Schema.optionalKey(SellerId)
+  total: Amount
 })
 export type CheckoutLine = typeof CheckoutLine.Type
 
@@ -144,9 +143,22 @@ export const Rejection = Schema.Union([
 ])
 export type Rejection = typeof Rejection.Type
 
+/** What a buyer hears of an order which is placed, and waits for its money or its confirmation. */
+export const placed = {
+  orderId: OrderId,
+  number: OrderNumber,
+  total: Money,
+  method: OfflineMethod,
+  expiresAt: Schema.DateTimeUtc,
+  /** To be written on the transfer; of bank transfers only. */
+  transferReference: Schema.optionalKey(TransferReference)
+}
+
 /** How an attempt ended. */
 export const AttemptOutcome = Schema.TaggedUnion({
   Confirmed: { orderId: OrderId, number: OrderNumber, total: Money },
+  /** The order stands and waits: until `expiresAt` for its money, with `transferReference` on it, or to be confirmed. */
+  Placed: placed,
   Rejected: { rejection: Rejection },
   /** Undone after the order was placed; `reason` stands with the order. */
   Compensated: { orderId: OrderId, reason: Schema.String }
@@ -170,7 +182,7 @@ export const CheckoutState = Schema.TaggedUnion({
     currency: Currency,
     shippingAddress: Schema.optionalKey(Address),
     shippingMethod: ShippingMethod,
-    paymentMethod: Schema.optionalKey(PaymentMethodToken),
+    paymentMethod: Schema.optionalKey(PaymentMethod),
     promotionCode: Schema.optionalKey(PromotionCode),
     /** The latest attempt that has begun; 0 before the first. */
     attempt: Schema.Int,
@@ -233,7 +245,7 @@ export const CheckoutSession = Entity.make("CheckoutSession", [
   Rpc.make("StartCheckout", { payload: { ...by, cartId: CartId, currency: Currency }, ...reply }),
   Rpc.make("SetAddress", { payload: { ...by, address: Address }, ...reply }),
   Rpc.make("SetShippingMethod", { payload: { ...by, method: ShippingMethod }, ...reply }),
-  Rpc.make("SetPaymentMethod", { payload: { ...by, paymentMethod: PaymentMethodToken }, ...reply }),
+  Rpc.make("SetPaymentMethod", { payload: { ...by, paymentMethod: PaymentMethod }, ...reply }),
   Rpc.make("ApplyPromotion", { payload: { ...by, code: PromotionCode }, ...reply }),
   Rpc.make("RemovePromotion", { payload: by, ...reply }),
   Rpc.make("AbandonCheckout", { payload: by, ...reply }),

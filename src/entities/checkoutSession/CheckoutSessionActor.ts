@@ -54,7 +54,7 @@ const toCart = (
   checkoutId: CheckoutId
 ): ReadonlyArray<Notice> => {
   const message: Notice["message"] & Record<string, unknown> =
-    outcome._tag === "Confirmed"
+    outcome._tag === "Confirmed" || outcome._tag === "Placed"
       ? { _tag: "Complete", checkoutId, orderId: outcome.orderId }
       : { _tag: "Unlock", checkoutId, attempt }
   return [{ receiver: { type: Cart.type, id: cartId }, message }]

@@ -16,7 +16,7 @@ import {
   type CheckoutStatus,
   checkoutTransitions,
   type CheckoutView,
-  PaymentMethodToken,
+  PaymentMethod,
   type PresentCheckout,
   PromotionCode,
   ShippingMethod
@@ -28,7 +28,7 @@ export const Command = Schema.TaggedUnion({
   StartCheckout: { ...asked, cartId: CartId, currency: Currency },
   SetAddress: { ...asked, address: Address },
   SetShippingMethod: { ...asked, method: ShippingMethod },
-  SetPaymentMethod: { ...asked, paymentMethod: PaymentMethodToken },
+  SetPaymentMethod: { ...asked, paymentMethod: PaymentMethod },
   ApplyPromotion: { ...asked, code: PromotionCode },
   RemovePromotion: asked,
   AbandonCheckout: asked,
@@ -47,7 +47,7 @@ export const Event = Schema.TaggedUnion({
   Started: { owner: CustomerId, cartId: CartId, currency: Currency, ...at },
   AddressSet: { address: Address, ...at },
   ShippingMethodSet: { method: ShippingMethod, ...at },
-  PaymentMethodSet: { paymentMethod: PaymentMethodToken, ...at },
+  PaymentMethodSet: { paymentMethod: PaymentMethod, ...at },
   PromotionApplied: { code: PromotionCode, ...at },
   PromotionRemoved: at,
   Abandoned: at,
@@ -90,7 +90,12 @@ export const mayBegin = (status: CheckoutStatus): boolean => {
 const closedOr = (status: CheckoutStatus): CheckoutRefusal =>
   status === "confirming" || status === "validating" ? new CheckoutLocked() : new CheckoutClosed({ status })
 
-const endStatus = { Confirmed: "confirmed", Rejected: "rejected", Compensated: "compensated" } as const
+const endStatus = {
+  Confirmed: "confirmed",
+  Placed: "confirmed",
+  Rejected: "rejected",
+  Compensated: "compensated"
+} as const
 
 /** What happens next; no events when it has happened already. */
 export const decide = (state: CheckoutState, command: Command, { now }: { readonly now: DateTime.Utc }): Decision => {
@@ -243,7 +248,7 @@ export const view = (state: CheckoutState, id: string, by?: CustomerId): Result.
     paymentMethodSet: state.paymentMethod !== undefined,
     ...(promotionCode === undefined ? {} : { promotionCode }),
     attempt: number,
-    ...(outcome?._tag === "Confirmed" || outcome?._tag === "Compensated" ? { orderId: orderIdOf(checkoutId) } : {}),
+    ...(outcome !== undefined && outcome._tag !== "Rejected" ? { orderId: orderIdOf(checkoutId) } : {}),
     ...(outcome?._tag === "Rejected" && status === "rejected" ? { rejection: outcome.rejection } : {})
   })
 }

@@ -3,10 +3,12 @@ import { Schema } from "effect"
 import { Entity } from "effect/cluster"
 import { Rpc } from "effect/rpc"
 import { Address } from "../../domain/Address.ts"
-import { CheckoutId, CustomerId, OrderId, OrderNumber, SellerId, Sku } from "../../domain/Ids.ts"
+import { CheckoutId, CustomerId, OrderId, OrderNumber, Sku } from "../../domain/Ids.ts"
 import { Amount, Currency } from "../../domain/Money.ts"
+import { OfflineMethod } from "../../domain/OfflineMethod.ts"
 import { Quantity } from "../../domain/Quantity.ts"
 import { AccessDenied } from "../../domain/Refusals.ts"
+import { TransferReference } from "../../domain/TransferReference.ts"
 
 export const OrderStatus = Schema.Literals([
   "pending",
@@ -59,9 +61,7 @@ export const OrderLine = Schema.Struct({
   name: Schema.String,
   quantity: Quantity,
   unitPrice: Amount,
-  total: Amount,
-  /** Who gets the money for it; absent for the shop itself. */
-  sellerId: Schema.optionalKey(SellerId)
+  total: Amount
 })
 export type OrderLine = typeof OrderLine.Type
 
@@ -78,7 +78,11 @@ export const Terms = Schema.Struct({
   lines: Schema.Array(OrderLine),
   totals: Totals,
   shippingAddress: Schema.optionalKey(Address),
-  shippingMethod: Schema.String
+  shippingMethod: Schema.String,
+  /** Absent: paid at once, by card. */
+  paymentMethod: Schema.optionalKey(OfflineMethod),
+  /** What the customer is asked to write on the transfer. */
+  transferReference: Schema.optionalKey(TransferReference)
 })
 export type Terms = typeof Terms.Type
 
@@ -109,10 +113,15 @@ export const OrderState = Schema.TaggedUnion({
     /** A pending order is cancelled from here on. */
     expiresAt: Schema.DateTimeUtc,
     confirmedAt: Schema.optionalKey(Schema.DateTimeUtc),
-    cancelledAt: Schema.optionalKey(Schema.DateTimeUtc)
+    cancelledAt: Schema.optionalKey(Schema.DateTimeUtc),
+    /** A person has to look at it before it is confirmed: no timer does that any more. */
+    review: Schema.optionalKey(Schema.Boolean),
+    /** What has come in for it in cash or by transfer, whether it pays for the order or not. */
+    received: Schema.optionalKey(Amount)
   }
 })
 export type OrderState = typeof OrderState.Type
+export type PlacedOrder = Extract<OrderState, { readonly _tag: "Placed" }>
 
 /** The move is not in the table. REQ-ORD-16. */
 export class OrderTransitionRefused extends Schema.TaggedError<OrderTransitionRefused>()(
@@ -137,6 +146,14 @@ export const OrderView = Schema.Struct({
   placedAt: Schema.DateTimeUtc,
   confirmedAt: Schema.optionalKey(Schema.DateTimeUtc),
   cancelledAt: Schema.optionalKey(Schema.DateTimeUtc),
+  /** Absent: paid at once, by card. */
+  paymentMethod: Schema.optionalKey(OfflineMethod),
+  /** What the customer is asked to write on the transfer. */
+  transferReference: Schema.optionalKey(TransferReference),
+  /** What has come in for it so far, in cash or by transfer. */
+  received: Schema.optionalKey(Amount),
+  /** While it waits for its money, or for its confirmation: from here on it is cancelled. */
+  expiresAt: Schema.optionalKey(Schema.DateTimeUtc),
   /** Goes up with each change; a watch goes on from the last one seen. */
   seq: Schema.Int
 })

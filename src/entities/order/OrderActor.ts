@@ -1,3 +1,4 @@
+import { DateTime } from "effect"
 import type { ActorDefinition } from "../../runtime/Actor.ts"
 import type { ActorOptions } from "../../runtime/Actors.ts"
 import { Order, type OrderState, OrderTransitionRefused } from "./Order.ts"
@@ -6,6 +7,9 @@ import { orderRows, orderTable } from "./OrderTable.ts"
 
 /** Set while the order is pending; the checkout process answers it, since a paid order must not lapse. REQ-EXP-01. */
 export const expiryTimer = "expiry"
+
+/** Set while an order with cash on delivery waits to be confirmed by itself. REQ-COD-01. */
+export const confirmTimer = "confirm"
 
 export type OrderDefinition = ActorDefinition<OrderState, Command, Event, OrderTransitionRefused>
 
@@ -17,8 +21,15 @@ export const make = (limits: OrderLimits): OrderDefinition => ({
   event: Event,
   refusal: OrderTransitionRefused,
   table: orderTable,
-  timers: (state) =>
-    state._tag === "Placed" && state.status === "pending" ? { [expiryTimer]: { dueAt: state.expiresAt } } : {},
+  timers: (state) => {
+    if (state._tag === "Absent" || state.status !== "pending") return {}
+    const expiry = { [expiryTimer]: { dueAt: state.expiresAt } }
+    const { confirmCashAfter } = limits
+    const confirmedByItself = state.terms.paymentMethod === "cash_on_delivery" && state.review !== true
+    return confirmCashAfter === undefined || !confirmedByItself
+      ? expiry
+      : { ...expiry, [confirmTimer]: { dueAt: DateTime.addDuration(state.placedAt, confirmCashAfter) } }
+  },
   rows: (event, _, id) => orderRows(event, id)
 })
 

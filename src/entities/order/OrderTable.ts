@@ -1,4 +1,5 @@
 import { DateTime, Schema } from "effect"
+import { operatorDid } from "../../runtime/AuditTrail.ts"
 import type { LogTable, Row, StateTable } from "../../runtime/Table.ts"
 import { OrderState } from "./Order.ts"
 import type { Event } from "./OrderDecider.ts"
@@ -6,6 +7,9 @@ import type { Event } from "./OrderDecider.ts"
 const decode = Schema.decodeUnknownSync(Schema.toCodecJson(OrderState))
 
 const iso = (value: unknown) => (typeof value === "string" ? DateTime.formatIso(DateTime.makeUnsafe(value)) : undefined)
+
+/** A `bigint` column which may be null. */
+const decimal = (value: unknown) => (typeof value === "number" || typeof value === "string" ? String(value) : undefined)
 
 const present = (fields: Readonly<Record<string, unknown>>) =>
   Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined && value !== null))
@@ -26,7 +30,9 @@ export const orderTable: StateTable<OrderState> = {
     placed_at: "timestamptz",
     expires_at: "timestamptz",
     confirmed_at: "timestamptz",
-    cancelled_at: "timestamptz"
+    cancelled_at: "timestamptz",
+    review: "boolean",
+    received: "bigint"
   },
   immutable: ["number", "checkout_id", "customer_id", "currency", "total_amount", "terms", "placed_at", "expires_at"],
   toRow: (state) => {
@@ -45,7 +51,9 @@ export const orderTable: StateTable<OrderState> = {
       placed_at: state.placedAt,
       expires_at: state.expiresAt,
       confirmed_at: state.confirmedAt,
-      cancelled_at: state.cancelledAt
+      cancelled_at: state.cancelledAt,
+      review: state.review,
+      received: state.received
     }
   },
   fromRow: (row) =>
@@ -61,7 +69,9 @@ export const orderTable: StateTable<OrderState> = {
       ...present({
         reason: row["reason"],
         confirmedAt: iso(row["confirmed_at"]),
-        cancelledAt: iso(row["cancelled_at"])
+        cancelledAt: iso(row["cancelled_at"]),
+        review: row["review"],
+        received: decimal(row["received"])
       })
     })
 }
@@ -75,16 +85,32 @@ const orderLines: LogTable = {
     name: "text",
     quantity: "int",
     unit_price: "bigint",
-    total: "bigint",
-    seller_id: "text"
+    total: "bigint"
   }
 }
 
-/** Each line of a placed order as a row of its own, for people and figures. REQ-DAT-07. */
-export const orderRows = (event: Event, id: string): ReadonlyArray<{ readonly table: LogTable; readonly row: Row }> =>
-  event._tag === "Placed"
-    ? event.terms.lines.map(({ name, quantity, sellerId, sku, total, unitPrice }, index) => ({
+interface Added {
+  readonly table: LogTable
+  readonly row: Row
+}
+
+/** Each line of a placed order as a row of its own, for people and figures (REQ-DAT-07); and what operators have done to it. */
+export const orderRows = (event: Event, id: string): ReadonlyArray<Added> => {
+  switch (event._tag) {
+    case "Placed":
+      return event.terms.lines.map(({ name, quantity, sku, total, unitPrice }, index) => ({
         table: orderLines,
-        row: { order_id: id, line: index + 1, sku, name, quantity, unit_price: unitPrice, total, seller_id: sellerId }
+        row: { order_id: id, line: index + 1, sku, name, quantity, unit_price: unitPrice, total }
       }))
-    : []
+    case "Confirmed": {
+      const { at, by: actor } = event
+      return actor === undefined ? [] : [operatorDid({ at, actor, operation: "ConfirmCashOnDelivery", subject: id })]
+    }
+    case "HeldForReview": {
+      const { at, by: actor, reason } = event
+      return [operatorDid({ at, actor, operation: "HoldCashOnDelivery", subject: id, details: { reason } })]
+    }
+    default:
+      return []
+  }
+}

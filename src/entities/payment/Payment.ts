@@ -2,9 +2,11 @@
 import { Schema } from "effect"
 import { Entity } from "effect/cluster"
 import { Rpc } from "effect/rpc"
-import { CustomerId, IdempotencyKey } from "../../domain/Ids.ts"
+import { CustomerId } from "../../domain/Ids.ts"
 import { Amount, Currency } from "../../domain/Money.ts"
-import { Escrow } from "./Escrow.ts"
+import { OfflineMethod } from "../../domain/OfflineMethod.ts"
+import { TransferReference } from "../../domain/TransferReference.ts"
+import { GivenBack, Receipt } from "./Receipt.ts"
 import { Chargeback, Refund, RefundView } from "./Refund.ts"
 
 /** Where the money stands. Each may become what `sagaTransitions` lists. */
@@ -20,11 +22,12 @@ export const SagaState = Schema.Literals([
 export type SagaState = typeof SagaState.Type
 
 /**
- * REQUIREMENTS B.3. From `none` to `voided`: an attempt which never held anything is closed for good. From `refunded` back to `captured`:
- * the provider says of a refund it had completed that it failed after all.
+ * REQUIREMENTS B.3. From `none` to `voided`: an attempt which never held anything is closed for good. From `none` to `captured`: cash and
+ * transfers are there, or they are not; nothing is asked of a provider in between. From `refunded` back to `captured`: the provider says of
+ * a refund it had completed that it failed after all.
  */
 export const sagaTransitions: Readonly<Record<SagaState, ReadonlyArray<SagaState>>> = {
-  none: ["authorized", "voided"],
+  none: ["authorized", "captured", "voided"],
   authorized: ["capture_pending", "capture_failed", "voided"],
   capture_pending: ["captured", "capture_failed"],
   capture_failed: ["capture_pending", "captured", "voided"],
@@ -90,8 +93,14 @@ export const PaymentState = Schema.TaggedUnion({
     /** Oldest first; together with what is `refunded` otherwise never above what was captured. REQ-PAY-06. */
     refunds: Schema.optionalKey(Schema.Array(Refund)),
     chargebacks: Schema.optionalKey(Schema.Array(Chargeback)),
-    /** What of it is sellers'; absent where the shop sells everything itself. */
-    escrow: Schema.optionalKey(Escrow)
+    /** Absent: at the payment provider. */
+    method: Schema.optionalKey(OfflineMethod),
+    /** What the customer writes on a transfer. */
+    transferReference: Schema.optionalKey(TransferReference),
+    /** Money which came in without the provider, oldest first. */
+    receipts: Schema.optionalKey(Schema.Array(Receipt)),
+    /** What was given back of it by hand, oldest first. */
+    givenBack: Schema.optionalKey(Schema.Array(GivenBack))
   }
 })
 export type PaymentState = typeof PaymentState.Type
@@ -121,23 +130,20 @@ export const PaymentView = Schema.Struct({
   refundPending: Schema.optionalKey(Amount),
   refunds: Schema.optionalKey(Schema.Array(RefundView)),
   chargebacks: Schema.optionalKey(Schema.Array(Chargeback)),
-  escrow: Schema.optionalKey(Escrow)
+  /** Absent: at the payment provider; the fields below are of the other methods only. */
+  method: Schema.optionalKey(OfflineMethod),
+  transferReference: Schema.optionalKey(TransferReference),
+  receipts: Schema.optionalKey(Schema.Array(Receipt)),
+  givenBack: Schema.optionalKey(Schema.Array(GivenBack)),
+  /** Sum of the receipts which count. */
+  received: Schema.optionalKey(Amount),
+  /** What of it pays for nothing, and is still to be given back. */
+  owed: Schema.optionalKey(Amount)
 })
 export type PaymentView = typeof PaymentView.Type
 
-/** Changed only by the processes of its checkout, which live beside it; others may look, and say that its order is closed. */
-export const Payment = Entity.make("Payment", [
-  Rpc.make("GetPayment", { success: Schema.NullOr(PaymentView) }),
-  /**
-   * What is held for sellers is theirs from now on: the order is closed, or an operator (`by`) says so. Nothing to do where the shop sells
-   * everything itself, and when it is done already. REQ-ESC-01.
-   */
-  Rpc.make("ReleaseEscrow", {
-    payload: { key: IdempotencyKey, by: Schema.optionalKey(CustomerId) },
-    success: PaymentView,
-    error: PaymentConflict
-  })
-])
+/** Changed only by the processes of its checkout, which live beside it; others may look. */
+export const Payment = Entity.make("Payment", [Rpc.make("GetPayment", { success: Schema.NullOr(PaymentView) })])
 
 /** Keys at the provider: one names one intent, for good. REQUIREMENTS A.4. */
 export const providerKeys = {

@@ -3,12 +3,11 @@ import { IdempotencyConflict } from "../../domain/Refusals.ts"
 import type { ActorDefinition } from "../../runtime/Actor.ts"
 import type { ActorOptions } from "../../runtime/Actors.ts"
 import { Payment, PaymentConflict, type PaymentState } from "./Payment.ts"
-import { sellerNotices } from "./SellerNotices.ts"
+import { paymentNotices } from "./PaymentNotices.ts"
 import { type Command, decide, Event, evolve, holdEndOf, type PaymentLimits, view } from "./PaymentDecider.ts"
-import { paymentTable } from "./PaymentTable.ts"
+import { paymentRows, paymentTable } from "./PaymentTable.ts"
 import { RefundNotPossible, RefundTooLarge } from "./Refund.ts"
 import { refundTimerOf } from "./RefundDecider.ts"
-import { operatorDid } from "../../runtime/AuditTrail.ts"
 
 /** An authorization whose outcome is unknown is looked into. */
 export const resolveTimer = "resolve"
@@ -35,15 +34,8 @@ export const make = (limits: PaymentLimits): PaymentDefinition => ({
   event: Event,
   refusal: PaymentRefusal,
   table: paymentTable,
-  rows: (event, _, id) => {
-    if (event._tag === "EscrowReleased" && event.by !== undefined) {
-      return [operatorDid({ at: event.at, actor: event.by, operation: "ReleaseEscrow", subject: id })]
-    }
-    if (event._tag !== "RefundRequested" || event.by === undefined) return []
-    const { amount, at, by: actor, reason, refund } = event
-    return [operatorDid({ at, actor, operation: "RefundPayment", subject: id, details: { refund, amount, reason } })]
-  },
-  notices: (_, state, id, before) => sellerNotices(before, state, id),
+  rows: paymentRows,
+  notices: paymentNotices,
   timers: (state) => {
     if (state._tag === "Absent") return {}
     if (state.saga === "none" && state.nextAttemptAt !== undefined) {
@@ -69,6 +61,6 @@ export const make = (limits: PaymentLimits): PaymentDefinition => ({
 export const hosting = (definition: PaymentDefinition): ActorOptions<PaymentDefinition, typeof Payment> => ({
   definition,
   contract: Payment,
-  reply: (state) => view(state)!,
+  reply: (state) => state as never,
   questions: { GetPayment: (state) => Result.succeed(view(state)) }
 })

@@ -2,6 +2,8 @@
 import { DateTime, Duration, Result, Schema } from "effect"
 import { CustomerId } from "../../domain/Ids.ts"
 import { Amount, Currency } from "../../domain/Money.ts"
+import { OfflineMethod } from "../../domain/OfflineMethod.ts"
+import { TransferReference } from "../../domain/TransferReference.ts"
 import { type Backoff, backoff } from "./Backoff.ts"
 import {
   CaptureMode,
@@ -23,9 +25,10 @@ import {
   type RefundLimits,
   type RefundRefusal
 } from "./RefundDecider.ts"
+import { decideReceipt, evolveReceipt, owedOf, receiptCommands, receiptEvents, receivedOf } from "./ReceiptDecider.ts"
 import { refundView } from "./Refund.ts"
-import { Sellers } from "./Escrow.ts"
-import { beginEscrow, withEscrow } from "./SellerParts.ts"
+
+const offline = { method: Schema.optionalKey(OfflineMethod), transferReference: Schema.optionalKey(TransferReference) }
 
 export const Command = Schema.TaggedUnion({
   /** The intent to take `amount`, before the provider hears of it. */
@@ -35,7 +38,7 @@ export const Command = Schema.TaggedUnion({
     amount: Amount,
     currency: Currency,
     captureMode: Schema.optionalKey(CaptureMode),
-    sellers: Schema.optionalKey(Sellers)
+    ...offline
   },
   IntentCreated: { intent: IntentReference },
   /** The customer must prove who they are, within the payment window. */
@@ -58,9 +61,8 @@ export const Command = Schema.TaggedUnion({
   Voided: {},
   /** Given back without a record of its own. */
   Refunded: { amount: Amount },
-  /** What is held for sellers is theirs. */
-  ReleaseEscrow: { by: Schema.optionalKey(CustomerId) },
-  ...refundCommands
+  ...refundCommands,
+  ...receiptCommands
 })
 export type Command = typeof Command.Type
 
@@ -72,7 +74,7 @@ export const Event = Schema.TaggedUnion({
     amount: Amount,
     currency: Currency,
     captureMode: Schema.optionalKey(CaptureMode),
-    sellers: Schema.optionalKey(Sellers)
+    ...offline
   },
   IntentCreated: { intent: IntentReference },
   ActionRequired: { until: Schema.DateTimeUtc },
@@ -89,8 +91,8 @@ export const Event = Schema.TaggedUnion({
   },
   Voided: {},
   Refunded: { amount: Amount },
-  EscrowReleased: { by: Schema.optionalKey(CustomerId), ...at },
-  ...refundEvents
+  ...refundEvents,
+  ...receiptEvents
 })
 export type Event = typeof Event.Type
 
@@ -129,7 +131,8 @@ export const decide =
   (state: PaymentState, command: Command, { now }: { readonly now: DateTime.Utc }): Decision => {
     if (command._tag === "Begin") {
       if (state._tag === "Present" && state.attempt === command.attempt) return Result.succeed([])
-      if (!isClosed(state)) return conflict(state, command)
+      // One of cash or of a transfer has no second attempt: money may be there which is to be given back.
+      if (!isClosed(state) || (state._tag === "Present" && state.method !== undefined)) return conflict(state, command)
       const { amount, attempt, currency, customerId } = command
       // An earlier attempt's keys are used up at the provider; whose payment it is, and in what currency, never changes.
       if (
@@ -138,16 +141,23 @@ export const decide =
       ) {
         return conflict(state, command)
       }
-      const mode = command.captureMode === undefined ? {} : { captureMode: command.captureMode }
-      const sellers = command.sellers === undefined ? {} : { sellers: command.sellers }
-      return Result.succeed([{ _tag: "Begun", attempt, customerId, amount, currency, ...mode, ...sellers }])
+      const { captureMode, method, transferReference } = command
+      // What costs nothing waits for nothing; and a transfer which nobody could match would never be found.
+      const matched = (method === "bank_transfer") === (transferReference !== undefined)
+      if (!matched || (method !== undefined && amount === 0n)) return conflict(state, command)
+      const how = {
+        ...(captureMode === undefined ? {} : { captureMode }),
+        ...(method === undefined ? {} : { method }),
+        ...(transferReference === undefined ? {} : { transferReference })
+      }
+      return Result.succeed([{ _tag: "Begun", attempt, customerId, amount, currency, ...how }])
     }
     if (state._tag === "Absent") return conflict(state, command)
     const { saga, status } = state
     switch (command._tag) {
       case "IntentCreated":
         if (state.intent === command.intent) return Result.succeed([])
-        return state.intent === undefined && saga === "none" && !isClosed(state)
+        return state.intent === undefined && state.method === undefined && saga === "none" && !isClosed(state)
           ? Result.succeed([{ _tag: "IntentCreated", intent: command.intent }])
           : conflict(state, command)
       case "ActionRequired":
@@ -159,17 +169,17 @@ export const decide =
         // The hold must be for what was asked: anything else is somebody's mistake, and is not captured.
         if (command.amount !== state.amount) return conflict(state, command)
         if (saga === "authorized") return Result.succeed([])
-        if (!may(saga, "authorized") || isClosed(state)) return conflict(state, command)
+        if (!may(saga, "authorized") || isClosed(state) || state.method !== undefined) return conflict(state, command)
         return Result.succeed([
           { _tag: "Authorized", at: now, holdUntil: command.holdUntil ?? DateTime.addDuration(now, limits.holdFor) }
         ])
       case "Declined":
         if (status === "failed") return Result.succeed([])
-        return saga === "none" && !isClosed(state)
+        return saga === "none" && !isClosed(state) && state.method === undefined
           ? Result.succeed([{ _tag: "Declined", code: command.code }])
           : conflict(state, command)
       case "AuthorizationUnknown":
-        return saga === "none" && !isClosed(state)
+        return saga === "none" && !isClosed(state) && state.method === undefined
           ? Result.succeed([
               {
                 _tag: "AuthorizationUnknown",
@@ -183,7 +193,8 @@ export const decide =
       case "Captured":
         if (command.amount !== state.amount) return conflict(state, command)
         if (saga === "captured" || saga === "refunded") return Result.succeed([])
-        return may(saga, "captured")
+        // What the provider takes it takes from a hold.
+        return saga !== "none" && may(saga, "captured")
           ? Result.succeed([{ _tag: "Captured", amount: command.amount, at: now }])
           : conflict(state, command)
       case "CaptureFailed":
@@ -203,17 +214,11 @@ export const decide =
       case "Refunded": {
         const refunded = state.refunded + command.amount
         return (saga === "captured" || saga === "refunded") &&
+          state.method === undefined &&
           command.amount > 0n &&
           refunded + pendingOf(state) <= state.captured
           ? Result.succeed([{ _tag: "Refunded", amount: command.amount }])
           : conflict(state, command)
-      }
-      case "ReleaseEscrow": {
-        const { escrow } = state
-        if (escrow === undefined || escrow.releasedAt !== undefined || state.amount === 0n) return Result.succeed([])
-        if (saga !== "captured" && saga !== "refunded") return conflict(state, command)
-        const { by } = command
-        return Result.succeed([{ _tag: "EscrowReleased", ...(by === undefined ? {} : { by }), at: now }])
       }
       case "RequestRefund":
       case "StartRefund":
@@ -225,15 +230,19 @@ export const decide =
         if (Result.isSuccess(decided)) return Result.succeed(decided.success)
         return decided.failure === "misfit" ? conflict(state, command) : Result.fail(decided.failure)
       }
+      case "RecordReceipt":
+      case "RecordGivenBack": {
+        const decided = decideReceipt(state, command, now)
+        if (Result.isSuccess(decided)) return Result.succeed(decided.success)
+        return decided.failure === "misfit" ? conflict(state, command) : Result.fail(decided.failure)
+      }
     }
   }
 
 /** Total: events are facts, so replay cannot fail. */
-export const evolve = (state: PaymentState, event: Event): PaymentState => withEscrow(moved(state, event))
-
-const moved = (state: PaymentState, event: Event): PaymentState => {
+export const evolve = (state: PaymentState, event: Event): PaymentState => {
   if (event._tag === "Begun") {
-    const { amount, attempt, captureMode, currency, customerId, sellers } = event
+    const { amount, attempt, captureMode, currency, customerId, method, transferReference } = event
     return {
       _tag: "Present",
       attempt,
@@ -249,7 +258,8 @@ const moved = (state: PaymentState, event: Event): PaymentState => {
       refunded: 0n,
       resolutions: 0,
       ...(captureMode === undefined ? {} : { captureMode }),
-      ...(sellers === undefined ? {} : { escrow: beginEscrow(sellers) })
+      ...(method === undefined ? {} : { method }),
+      ...(transferReference === undefined ? {} : { transferReference })
     }
   }
   if (state._tag === "Absent") return state
@@ -299,12 +309,6 @@ const moved = (state: PaymentState, event: Event): PaymentState => {
       const all = refunded === state.captured
       return { ...rest, refunded, status: all ? "refunded" : "partially_refunded", saga: all ? "refunded" : "captured" }
     }
-    case "EscrowReleased": {
-      const { escrow } = state
-      return escrow === undefined
-        ? state
-        : { ...state, escrow: { ...escrow, revision: escrow.revision + 1, releasedAt: event.at } }
-    }
     case "RefundRequested":
     case "RefundStarted":
     case "RefundPending":
@@ -313,6 +317,9 @@ const moved = (state: PaymentState, event: Event): PaymentState => {
     case "RefundAwaited":
     case "ChargebackReported":
       return evolveRefund(state, event)
+    case "Received":
+    case "GivenBack":
+      return evolveReceipt(state, event)
   }
 }
 
@@ -335,7 +342,7 @@ export const holdEndOf = ({ authorizedAt, holdUntil }: PresentPayment, { holdFor
 export const view = (state: PaymentState): PaymentView | null => {
   if (state._tag === "Absent") return null
   const { amount, attempt, captureMode, captureRetryCount, captured, chargebacks, currency, holdUntil } = state
-  const { escrow, refunded, refunds, saga, status } = state
+  const { givenBack, method, receipts, refunded, refunds, saga, status, transferReference } = state
   return {
     attempt,
     status,
@@ -350,6 +357,9 @@ export const view = (state: PaymentState): PaymentView | null => {
     ...(holdUntil === undefined ? {} : { holdUntil }),
     ...(refunds === undefined ? {} : { refunds: refunds.map(refundView) }),
     ...(chargebacks === undefined ? {} : { chargebacks }),
-    ...(escrow === undefined ? {} : { escrow })
+    ...(method === undefined ? {} : { method, received: receivedOf(state), owed: owedOf(state) }),
+    ...(transferReference === undefined ? {} : { transferReference }),
+    ...(receipts === undefined ? {} : { receipts }),
+    ...(givenBack === undefined ? {} : { givenBack })
   }
 }

@@ -1,6 +1,9 @@
 import { DateTime, Schema } from "effect"
-import type { StateTable } from "../../runtime/Table.ts"
+import { operatorDid } from "../../runtime/AuditTrail.ts"
+import type { LogTable, Row, StateTable } from "../../runtime/Table.ts"
 import { PaymentState } from "./Payment.ts"
+import type { Event } from "./PaymentDecider.ts"
+import { owedOf, receivedOf, returnedOf } from "./ReceiptDecider.ts"
 import { pendingOf } from "./RefundDecider.ts"
 
 const decode = Schema.decodeUnknownSync(Schema.toCodecJson(PaymentState))
@@ -37,7 +40,13 @@ export const paymentTable: StateTable<PaymentState> = {
     refunds: "jsonb",
     refund_pending: "bigint",
     chargebacks: "jsonb",
-    escrow: "jsonb"
+    method: "text",
+    transfer_reference: "text",
+    receipts: "jsonb",
+    received: "bigint",
+    given_back: "jsonb",
+    returned: "bigint",
+    owed: "bigint"
   },
   immutable: ["customer_id", "currency"],
   toRow: (state) => {
@@ -67,7 +76,14 @@ export const paymentTable: StateTable<PaymentState> = {
       // The table's own constraint adds it up with what is refunded.
       refund_pending: pendingOf(state),
       chargebacks: state.chargebacks,
-      escrow: state.escrow
+      method: state.method,
+      transfer_reference: state.transferReference,
+      receipts: state.receipts,
+      // For the table's own constraints, and for people.
+      received: state.method === undefined ? undefined : receivedOf(state),
+      given_back: state.givenBack,
+      returned: state.method === undefined ? undefined : returnedOf(state),
+      owed: state.method === undefined ? undefined : owedOf(state)
     }
   },
   fromRow: (row) =>
@@ -96,7 +112,69 @@ export const paymentTable: StateTable<PaymentState> = {
         captureMode: row["capture_mode"],
         refunds: row["refunds"],
         chargebacks: row["chargebacks"],
-        escrow: row["escrow"]
+        method: row["method"],
+        transferReference: row["transfer_reference"],
+        receipts: row["receipts"],
+        givenBack: row["given_back"]
       })
     })
+}
+
+/** Every transfer that was ever recorded: its primary key is why the bank's id of one counts once, for whichever order. */
+const bankTransfers: LogTable = {
+  name: "payment.bank_transfers",
+  columns: {
+    id: "text",
+    order_id: "text",
+    amount: "bigint",
+    currency: "text",
+    received_at: "timestamptz",
+    recorded_at: "timestamptz",
+    recorded_by: "text"
+  }
+}
+
+interface Added {
+  readonly table: LogTable
+  readonly row: Row
+}
+
+/** What operators have done to a payment, and the transfers which came in for it. */
+export const paymentRows = (event: Event, state: PaymentState, id: string): ReadonlyArray<Added> => {
+  if (state._tag === "Absent") return []
+  switch (event._tag) {
+    case "RefundRequested": {
+      if (event.by === undefined) return []
+      const { amount, at, by: actor, reason, refund } = event
+      return [operatorDid({ at, actor, operation: "RefundPayment", subject: id, details: { refund, amount, reason } })]
+    }
+    case "Received": {
+      const { amount, at, by: actor, receipt, receivedAt } = event
+      const { currency, method } = state
+      const details = { receipt, amount, currency, receivedAt }
+      if (method !== "bank_transfer") {
+        return [operatorDid({ at, actor, operation: "RecordCash", subject: id, details })]
+      }
+      const row = {
+        id: receipt,
+        order_id: id,
+        amount,
+        currency,
+        received_at: receivedAt,
+        recorded_at: at,
+        recorded_by: actor
+      }
+      return [
+        { table: bankTransfers, row },
+        operatorDid({ at, actor, operation: "RecordBankTransfer", subject: id, details })
+      ]
+    }
+    case "GivenBack": {
+      const { amount, at, by: actor, reason } = event
+      const details = { amount, currency: state.currency, reason }
+      return [operatorDid({ at, actor, operation: "RecordGivenBack", subject: id, details })]
+    }
+    default:
+      return []
+  }
 }

@@ -118,9 +118,12 @@ export class RefundTooLarge extends Schema.TaggedError<RefundTooLarge>()(
   }
 }
 
-/** Nothing was captured yet; a chargeback is open or lost; or there were too many refunds of this payment. */
+/**
+ * Nothing was captured yet; a chargeback is open or lost; there were too many refunds of this payment; it was paid in cash or by transfer, so
+ * that only people can give it back; or the other way round.
+ */
 export class RefundNotPossible extends Schema.TaggedError<RefundNotPossible>()(
   "RefundNotPossible",
-  { because: Schema.Literals(["not_captured", "chargeback", "too_many"]) },
+  { because: Schema.Literals(["not_captured", "chargeback", "too_many", "paid_offline", "paid_at_provider"]) },
   { httpApiStatus: 409 }
 ) {}

@@ -111,6 +111,9 @@ const tooLarge = (payment: PresentPayment): Decision =>
 
 const wasCaptured = ({ saga }: PresentPayment): boolean => saga === "captured" || saga === "refunded"
 
+/** The provider knows nothing of cash and transfers. */
+const atProvider = (payment: PresentPayment): boolean => wasCaptured(payment) && payment.method === undefined
+
 /** Pending ones are looked into ever more rarely, once a day in the end: the provider tells of their end by itself. */
 const lookAgain = (now: DateTime.Utc, since: DateTime.Utc, { backoff: { cap } }: RefundLimits): DateTime.Utc =>
   DateTime.addDuration(now, Duration.clamp(DateTime.distance(since, now), { minimum: cap, maximum: Duration.days(1) }))
@@ -132,6 +135,7 @@ export const decideRefund = (
           : Result.fail(new IdempotencyConflict({ key: id }))
       }
       if (!wasCaptured(payment)) return Result.fail(new RefundNotPossible({ because: "not_captured" }))
+      if (payment.method !== undefined) return Result.fail(new RefundNotPossible({ because: "paid_offline" }))
       if (isCharged(payment)) return Result.fail(new RefundNotPossible({ because: "chargeback" }))
       if (refundsOf(payment).length >= refundsMax) return Result.fail(new RefundNotPossible({ because: "too_many" }))
       const remaining = remainingOf(payment)
@@ -182,7 +186,7 @@ export const decideRefund = (
       ])
     }
     case "ChargebackReported": {
-      if (!wasCaptured(payment)) return Result.fail("misfit")
+      if (!atProvider(payment)) return Result.fail("misfit")
       const { chargebacks = [] } = payment
       const known = chargebacks.find(({ id }) => id === command.chargeback)
       // Order of arrival does not matter: once decided, it stays decided.
@@ -234,7 +238,7 @@ const seenElsewhere = (
   { amount, reference, status }: Extract<RefundCommand, { readonly _tag: "RefundReported" }>,
   now: DateTime.Utc
 ): Decision => {
-  if (!wasCaptured(payment)) return Result.fail("misfit")
+  if (!atProvider(payment)) return Result.fail("misfit")
   if (status === "failed") return Result.succeed([])
   if (amount <= 0n || amount > remainingOf(payment) || refundsOf(payment).length >= refundsMax) {
     return Result.fail("misfit")

@@ -1,6 +1,7 @@
 /** The reservation's state machine, pure: all lines or none, from the warehouses in order of their rank. */
 import { DateTime, type Duration, Result, Schema } from "effect"
 import { type Sku, WarehouseId } from "../../domain/Ids.ts"
+import { OfflineMethod } from "../../domain/OfflineMethod.ts"
 import type { DecisionContext } from "../../runtime/Actor.ts"
 import type { Counters } from "../../runtime/Table.ts"
 import {
@@ -14,7 +15,8 @@ import {
 } from "./Reservation.ts"
 
 export const Command = Schema.TaggedUnion({
-  Reserve: { attempt: Schema.Int, lines: Schema.Array(Demand) },
+  /** `method` is absent where a provider is paid at once. */
+  Reserve: { attempt: Schema.Int, lines: Schema.Array(Demand), method: Schema.optionalKey(OfflineMethod) },
   /** Moves the expiry behind the last capture retry, never closer. REQ-RSV-07. */
   Extend: {},
   Commit: {},
@@ -69,6 +71,8 @@ export const allocate = (
 export interface ReservationLimits {
   /** From the claim on. N-007. */
   readonly reserveFor: Duration.Duration
+  /** From the claim on, for orders which wait for their money or their confirmation: as long as those do. REQ-RSV-02. */
+  readonly offline: Readonly<Record<OfflineMethod, Duration.Duration>>
   /** From the start of a capture on: at least as long as its retries take. */
   readonly captureWithin: Duration.Duration
 }
@@ -113,7 +117,8 @@ export const decide =
             return conflict(state, command)
           }
         }
-        return reserve(command, context, DateTime.addDuration(context.now, limits.reserveFor))
+        const within = command.method === undefined ? limits.reserveFor : limits.offline[command.method]
+        return reserve(command, context, DateTime.addDuration(context.now, within))
       }
       case "Extend": {
         if (state._tag !== "Active") return conflict(state, command)

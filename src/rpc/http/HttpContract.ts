@@ -5,6 +5,7 @@ import { CheckoutId, CustomerId, IdempotencyKey, OrderId } from "../../domain/Id
 import { Reason } from "../../domain/Reason.ts"
 import { Money } from "../../domain/Money.ts"
 import { OrderView } from "../../entities/order/Order.ts"
+import { PaymentView } from "../../entities/payment/Payment.ts"
 import { AlertId, AlertSeverity, AlertStatus, AlertView } from "../../entities/alert/Alert.ts"
 import {
   CompensationOperation,
@@ -13,7 +14,8 @@ import {
   FailedCompensationView
 } from "../../entities/failedCompensation/FailedCompensation.ts"
 import { Confirmation, StockCheck } from "../../workflows/checkout/Checkout.ts"
-import { OperatorRpc, ParkedId } from "../operator/OperatorRpc.ts"
+import { RecordedTransfer } from "../../workflows/offline/OfflinePayments.ts"
+import { bankTransfer, OperatorRpc, ParkedId, sum } from "../operator/OperatorRpc.ts"
 import { strictly } from "../InvalidRequests.ts"
 
 /** How a refusal looks in plain HTTP: RFC 9457, with the stable code, the request id and whether to try again. REQ-API-08. */
@@ -100,6 +102,7 @@ const byKey = { key: Schema.optionalKey(IdempotencyKey) }
 const because = Schema.Struct({ ...byKey, reason: Reason })
 const ofCompensation = { params: { id: FailedCompensationId }, error: problems }
 const ofParked = { params: { id: ParkedId }, error: problems }
+const ofOrder = { params: { id: OrderId }, error: problems }
 const ofAlert = { params: { id: AlertId }, error: problems }
 const success = OperatorRpc.requests
 
@@ -165,6 +168,39 @@ export class AdminHttp extends HttpApiGroup.make("admin")
       ...ofAlert,
       success: AlertView
     }),
+    HttpApiEndpoint.post("confirmCashOnDelivery", "/orders/:id/cash/confirm", {
+      headers: keyed,
+      payload: Schema.Struct(byKey),
+      ...ofOrder,
+      success: OrderView
+    }),
+    HttpApiEndpoint.post("holdCashOnDelivery", "/orders/:id/cash/hold", {
+      headers: keyed,
+      payload: because,
+      ...ofOrder,
+      success: OrderView
+    }).annotate(OpenApi.Description, "From now on it is confirmed by an operator only."),
+    HttpApiEndpoint.post("recordCash", "/orders/:id/cash", {
+      headers: keyed,
+      payload: Schema.Struct({ ...byKey, amount: sum, receivedAt: Schema.DateTimeUtc }),
+      ...ofOrder,
+      success: PaymentView
+    }),
+    HttpApiEndpoint.post("recordGivenBack", "/orders/:id/given-back", {
+      headers: keyed,
+      payload: Schema.Struct({ ...byKey, amount: sum, reason: Reason }),
+      ...ofOrder,
+      success: PaymentView
+    }).annotate(OpenApi.Description, "Money which did not come through the payment provider was given back by hand."),
+    HttpApiEndpoint.post("recordBankTransfer", "/bank-transfers", {
+      headers: caller,
+      payload: Schema.Struct(bankTransfer),
+      error: problems,
+      success: RecordedTransfer
+    }).annotate(
+      OpenApi.Description,
+      "For people, and for a bank's notifications: its own id of the transfer counts once."
+    ),
     HttpApiEndpoint.get("listAudit", "/audit", {
       headers: caller,
       query: { subject: Schema.optionalKey(Schema.String), ...page },

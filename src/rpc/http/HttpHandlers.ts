@@ -107,6 +107,23 @@ const admin = HttpApiBuilder.group(
         command(request, (key, caller) => local.AcknowledgeAlert({ key, id }, caller)),
       clearAlert: ({ params: { id }, ...request }) =>
         command(request, (key, caller) => local.ClearAlert({ key, id, reason: request.payload.reason }, caller)),
+      confirmCashOnDelivery: ({ params: { id }, ...request }) =>
+        command(request, (key, caller) => local.ConfirmCashOnDelivery({ key, id }, caller)),
+      holdCashOnDelivery: ({ params: { id }, ...request }) =>
+        command(request, (key, caller) =>
+          local.HoldCashOnDelivery({ key, id, reason: request.payload.reason }, caller)
+        ),
+      recordCash: ({ params: { id }, ...request }) =>
+        command(request, (key, caller) => {
+          const { amount, receivedAt } = request.payload
+          return local.RecordCash({ key, id, amount, receivedAt }, caller)
+        }),
+      recordGivenBack: ({ params: { id }, ...request }) =>
+        command(request, (key, caller) => {
+          const { amount, reason } = request.payload
+          return local.RecordGivenBack({ key, id, amount, reason }, caller)
+        }),
+      recordBankTransfer: ({ payload }) => ask((caller) => local.RecordBankTransfer(payload, caller)),
       listAudit: ({ query }) => ask((caller) => local.ListAudit(query, caller))
     })
   })

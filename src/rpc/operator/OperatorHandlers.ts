@@ -1,12 +1,22 @@
 /** Answers operators: lists from the tables, everything else by the actor it is about. Who may call is OperatorAccess's business. */
-import { Duration, Effect, Layer, Option } from "effect"
-import type { IdempotencyKey, OrderId } from "../../domain/Ids.ts"
+import { DateTime, Duration, Effect, Layer, Option } from "effect"
+import type { Rpc, RpcGroup } from "effect/rpc"
+import { type IdempotencyKey, type OrderId, orderIdOf } from "../../domain/Ids.ts"
+import type { Money } from "../../domain/Money.ts"
+import {
+  IdempotencyConflict,
+  IllegalTransition,
+  InvalidRequest,
+  NotFound,
+  type Unavailable
+} from "../../domain/Refusals.ts"
 import type { ReconciliationId } from "../../domain/ReconciliationReport.ts"
-import { IllegalTransition, InvalidRequest, NotFound, type Unavailable } from "../../domain/Refusals.ts"
+import { referenceIn } from "../../domain/TransferReference.ts"
 import { Alert } from "../../entities/alert/Alert.ts"
 import { FailedCompensation, type FailedCompensationId } from "../../entities/failedCompensation/FailedCompensation.ts"
 import { AlertList } from "../../projections/AlertList.ts"
 import { Payment } from "../../entities/payment/Payment.ts"
+import { ReceiptId } from "../../entities/payment/Receipt.ts"
 import { operatorRefund } from "../../entities/payment/Refund.ts"
 import { AuditList } from "../../projections/AuditList.ts"
 import { eventKeyOf, ProviderEvent } from "../../entities/providerEvent/ProviderEvent.ts"
@@ -20,6 +30,7 @@ import { Placement } from "../../runtime/Placement.ts"
 import { Workflows } from "../../runtime/WorkflowEngine.ts"
 import { WorkflowSearch } from "../../runtime/WorkflowSearch.ts"
 import { Captures } from "../../workflows/capture/Captures.ts"
+import { OfflinePayments } from "../../workflows/offline/OfflinePayments.ts"
 import { ReconciliationRequests } from "../../workflows/reconciliation/ReconciliationRequests.ts"
 import { Refunds } from "../../workflows/refund/Refunds.ts"
 import { Operator } from "./OperatorAccess.ts"
@@ -29,6 +40,8 @@ import { OperatorRpc } from "./OperatorRpc.ts"
 const pageSize = 20
 /** Of the 30 s which a call may take. */
 const attemptWithin = Duration.seconds(20)
+/** How much another clock may be ahead of ours. */
+const aheadAtMost = Duration.minutes(5)
 /** A wake-up may be lost when the record moves to another node. */
 const lookAgainAfter = Duration.seconds(3)
 
@@ -51,11 +64,58 @@ const handlers = OperatorRpc.toLayer(
     const reconciliationList = yield* ReconciliationList
     const reconciliations = yield* ReconciliationRequests
     const refunds = placement.client(Refunds)
+    const offline = placement.client(OfflinePayments)
 
     const paymentOf = (id: OrderId) =>
       Effect.flatMap(payments(id).GetPayment(), (view) =>
         view === null ? Effect.fail(new NotFound({ id })) : Effect.succeed(view)
       )
+
+    /** Refused unless the money is in the payment's currency. */
+    const inCurrencyOf = Effect.fnUntraced(function* (id: OrderId, amount: Money | undefined) {
+      const { currency } = yield* paymentOf(id)
+      if (amount !== undefined && amount.currency !== currency) {
+        return yield* new InvalidRequest({ field: "amount.currency", message: `The payment is in ${currency}` })
+      }
+    })
+
+    /** Money which is said to have come in the future is a mistake somewhere; clocks differ a little. */
+    const received = Effect.fnUntraced(function* (at: DateTime.Utc) {
+      if (DateTime.isGreaterThan(at, DateTime.addDuration(yield* DateTime.now, aheadAtMost))) {
+        return yield* new InvalidRequest({ field: "receivedAt", message: "It lies in the future" })
+      }
+    })
+
+    const recordTransfer = Effect.fnUntraced(function* ({
+      amount,
+      bankTransactionId,
+      receivedAt,
+      reference
+    }: Rpc.Payload<Extract<RpcGroup.Rpcs<typeof OperatorRpc>, { readonly _tag: "RecordBankTransfer" }>>) {
+      const { by } = yield* Operator
+      yield* received(receivedAt)
+      const written = referenceIn(reference)
+      const found = written === undefined ? undefined : yield* references.paymentReferredTo(written)
+      if (found === undefined) return yield* new NotFound({ id: reference })
+      const id = orderIdOf(found)
+      yield* inCurrencyOf(id, amount)
+      const receipt = ReceiptId.make(`bank:${bankTransactionId}`)
+      /** The bank's id names one transfer, whichever order it was recorded for. */
+      const sameAs = Effect.fnUntraced(function* () {
+        const known = yield* references.transferOf(receipt)
+        if (known !== undefined && (known.payment !== found || known.amount !== amount.amount)) {
+          return yield* new IdempotencyConflict({ key: bankTransactionId })
+        }
+        return known !== undefined
+      })
+      yield* sameAs()
+      return yield* offline(id)
+        .RecordTransfer({ by, bankTransactionId, amount: amount.amount, receivedAt })
+        .pipe(
+          // Recorded for two orders at the same instant, the table lets one of them be.
+          Effect.catchDefect((defect) => Effect.flatMap(sameAs(), () => Effect.die(defect)))
+        )
+    })
 
     /** Parked again, it is raised again. */
     const overWith = (id: string, key: IdempotencyKey, reason: string) =>
@@ -128,10 +188,7 @@ const handlers = OperatorRpc.toLayer(
         refundList.page({ ...request, ...(id === undefined ? {} : { orderId: id }), limit: limit ?? pageSize }),
       RefundPayment: Effect.fnUntraced(function* ({ amount, id, key, reason }) {
         const { by } = yield* Operator
-        const { currency } = yield* paymentOf(id)
-        if (amount !== undefined && amount.currency !== currency) {
-          return yield* new InvalidRequest({ field: "amount.currency", message: `The payment is in ${currency}` })
-        }
+        yield* inCurrencyOf(id, amount)
         const asked = amount === undefined ? {} : { amount: amount.amount }
         return yield* refunds(id).Request({ key, refund: operatorRefund(key), ...asked, reason, by })
       }),
@@ -156,6 +213,21 @@ const handlers = OperatorRpc.toLayer(
               )
             )
         }),
+      ConfirmCashOnDelivery: ({ id }) => Effect.flatMap(Operator, ({ by }) => offline(id).ConfirmCash({ by })),
+      HoldCashOnDelivery: ({ id, reason }) =>
+        Effect.flatMap(Operator, ({ by }) => offline(id).HoldCash({ by, reason })),
+      RecordCash: Effect.fnUntraced(function* ({ amount, id, key, receivedAt }) {
+        const { by } = yield* Operator
+        yield* received(receivedAt)
+        yield* inCurrencyOf(id, amount)
+        return yield* offline(id).RecordCash({ key, by, amount: amount.amount, receivedAt })
+      }),
+      RecordBankTransfer: recordTransfer,
+      RecordGivenBack: Effect.fnUntraced(function* ({ amount, id, key, reason }) {
+        const { by } = yield* Operator
+        yield* inCurrencyOf(id, amount)
+        return yield* offline(id).RecordGivenBack({ key, by, amount: amount.amount, reason })
+      }),
       ListFailedCompensations: ({ limit, ...request }) =>
         compensationList.page({ ...request, limit: limit ?? pageSize }),
       GetFailedCompensation: ({ id }) => compensations(id).GetFailedCompensation(),

@@ -8,7 +8,9 @@ import { Reason } from "../../domain/Reason.ts"
 import { ExecutionDescription, ExecutionStatus, ExecutionSummary } from "../../domain/Executions.ts"
 import { IllegalTransition, NotFound } from "../../domain/Refusals.ts"
 import { AlertId, AlertSeverity, AlertStatus, AlertView } from "../../entities/alert/Alert.ts"
+import { OrderView } from "../../entities/order/Order.ts"
 import { PaymentView } from "../../entities/payment/Payment.ts"
+import { BankTransactionId, CashMismatch } from "../../entities/payment/Receipt.ts"
 import {
   ListedRefund,
   RefundAmount,
@@ -31,6 +33,7 @@ import {
   ReconciliationReport,
   ReconciliationStatus
 } from "../../domain/ReconciliationReport.ts"
+import { RecordedTransfer } from "../../workflows/offline/OfflinePayments.ts"
 import { EdgeRefusal } from "../Edge.ts"
 import { AuditedWithEffect, OperatorAccess } from "./OperatorAccess.ts"
 
@@ -84,6 +87,15 @@ const questions = EdgeRefusal
 const key = { key: IdempotencyKey }
 const alert = { success: AlertView, error }
 const compensation = { success: FailedCompensationView, error }
+/** More than nothing, of one currency. */
+export const sum = Schema.Struct({ amount: RefundAmount, currency: Currency })
+/** A transfer as the bank tells of it. */
+export const bankTransfer = {
+  reference: Schema.String.check(Schema.isPattern(/^[A-Za-z0-9 .-]{1,64}$/)),
+  amount: sum,
+  bankTransactionId: BankTransactionId,
+  receivedAt: Schema.DateTimeUtc
+}
 /** An execution of a workflow, as its engine names it. */
 const execution = { id: Schema.String.check(Schema.isPattern(/^[\w-]{1,128}$/)) }
 
@@ -130,7 +142,7 @@ export class OperatorRpc extends RpcGroup.make(
     payload: {
       ...key,
       id: OrderId,
-      amount: Schema.optionalKey(Schema.Struct({ amount: RefundAmount, currency: Currency })),
+      amount: Schema.optionalKey(sum),
       reason: Reason
     },
     success: RefundView,
@@ -140,6 +152,42 @@ export class OperatorRpc extends RpcGroup.make(
   Rpc.make("CapturePayment", { payload: { ...key, id: OrderId }, success: PaymentView, error }),
   /** Gives a parked webhook all of its tries again; its alert names it. REQ-WHK-05. */
   Rpc.make("ReplayWebhook", { payload: { ...key, provider: Provider, eventId: ProviderReference }, error }),
+  /** Confirms an order with cash on delivery within its window. Confirmed already is success. REQ-COD-01. */
+  Rpc.make("ConfirmCashOnDelivery", { payload: { ...key, id: OrderId }, success: OrderView, error }).annotate(
+    AuditedWithEffect,
+    true
+  ),
+  /** From now on it is confirmed by an operator only, or cancelled when its window is over. */
+  Rpc.make("HoldCashOnDelivery", {
+    payload: { ...key, id: OrderId, reason: Reason },
+    success: OrderView,
+    error
+  }).annotate(AuditedWithEffect, true),
+  /**
+   * Cash was handed in for a confirmed order: exactly what is due captures its payment. Anything else is recorded, raised as an alert, and
+   * answered with `CashMismatch`; the order is not paid by it. REQ-COD-04.
+   */
+  Rpc.make("RecordCash", {
+    payload: { ...key, id: OrderId, amount: sum, receivedAt: Schema.DateTimeUtc },
+    success: PaymentView,
+    error: Schema.Union([NotFound, IllegalTransition, CashMismatch, EdgeRefusal])
+  }).annotate(AuditedWithEffect, true),
+  /**
+   * A bank transfer has come in with this reference, as the customer or the bank wrote it. The bank's id of it counts once, for good; the
+   * same id with another amount or reference is an `IdempotencyConflict`. What is too much or too late is told as such, raised as an alert,
+   * and stands as `owed` with the payment until it is given back. REQ-BNK-02.
+   */
+  Rpc.make("RecordBankTransfer", {
+    payload: bankTransfer,
+    success: RecordedTransfer,
+    error
+  }).annotate(AuditedWithEffect, true),
+  /** Money which did not come through the payment provider was given back by hand: first what is `owed`, then what was captured. */
+  Rpc.make("RecordGivenBack", {
+    payload: { ...key, id: OrderId, amount: sum, reason: Reason },
+    success: PaymentView,
+    error: Schema.Union([NotFound, RefundNotPossible, RefundTooLarge, EdgeRefusal])
+  }).annotate(AuditedWithEffect, true),
   /** Failed compensations, newest first. REQ-CMP-05. */
   Rpc.make("ListFailedCompensations", {
     payload: {

@@ -10,7 +10,7 @@ import { CartRefusal, CartView } from "../../entities/cart/Cart.ts"
 import {
   CheckoutRefusal,
   CheckoutView,
-  PaymentMethodToken,
+  PaymentMethod,
   PromotionCode,
   ShippingMethod
 } from "../../entities/checkoutSession/CheckoutSession.ts"
@@ -50,7 +50,7 @@ export class StorefrontRpc extends RpcGroup.make(
   Rpc.make("GetCheckout", { payload: ofCheckout, ...checkout }),
   Rpc.make("SetAddress", { payload: { ...key, ...ofCheckout, address: Address }, ...checkout }),
   Rpc.make("SetShippingMethod", { payload: { ...key, ...ofCheckout, method: ShippingMethod }, ...checkout }),
-  Rpc.make("SetPaymentMethod", { payload: { ...key, ...ofCheckout, paymentMethod: PaymentMethodToken }, ...checkout }),
+  Rpc.make("SetPaymentMethod", { payload: { ...key, ...ofCheckout, paymentMethod: PaymentMethod }, ...checkout }),
   Rpc.make("ApplyPromotion", { payload: { ...key, ...ofCheckout, code: PromotionCode }, ...checkout }),
   Rpc.make("RemovePromotion", { payload: { ...key, ...ofCheckout }, ...checkout }),
   Rpc.make("AbandonCheckout", { payload: { ...key, ...ofCheckout }, ...checkout }),

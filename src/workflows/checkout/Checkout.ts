@@ -11,6 +11,7 @@ import {
   CheckoutLine,
   CheckoutTotals,
   OutOfStock,
+  placed,
   PaymentDeclined,
   PaymentUnavailable,
   PriceChanged,
@@ -23,6 +24,8 @@ import { CartClosed, CartLocked } from "../../entities/cart/Cart.ts"
 export const Confirmation = Schema.TaggedUnion({
   /** Paid, and its stock is committed. */
   Confirmed: { orderId: OrderId, number: OrderNumber, total: Money },
+  /** The order stands, with its stock claimed, and waits: for its money, or to be confirmed. GetOrder and WatchOrder tell how it ends. */
+  Placed: placed,
   /** Still being worked on; GetConfirmStatus and WatchOrder tell how it ends. REQ-CHK-11. */
   Pending: { orderId: Schema.optionalKey(OrderId) },
   /** The customer must prove who they are, by the provider's browser code and `clientSecret`, before `until`; then confirm again. */

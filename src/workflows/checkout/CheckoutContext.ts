@@ -8,6 +8,7 @@ import type { CheckoutLimits } from "./CheckoutLimits.ts"
 import { make as makeRefunds, type RefundSteps } from "../refund/RefundSteps.ts"
 import { type CheckoutSteps, make as makeSteps } from "./CheckoutSteps.ts"
 import { make as makeRecords } from "../compensation/FailedRecords.ts"
+import { make as makeOffline, type OfflineSteps } from "../offline/OfflineSteps.ts"
 import * as Exclusive from "./Exclusive.ts"
 
 export class CheckoutContext extends Context.Service<
@@ -16,6 +17,7 @@ export class CheckoutContext extends Context.Service<
     readonly limits: CheckoutLimits
     readonly steps: CheckoutSteps
     readonly refunds: RefundSteps
+    readonly offline: OfflineSteps
     /** The same steps on a journal which adds something to each unit. */
     readonly stepsOn: (journal: Journal["Service"]) => { readonly steps: CheckoutSteps; readonly refunds: RefundSteps }
     /** The actors of one checkout, kept in memory while `use` runs. */
@@ -38,12 +40,13 @@ export const layer = (limits: CheckoutLimits): Layer.Layer<CheckoutContext, neve
       const records = makeRecords(actors, definitions.failed)
       const journal = yield* Journal
       const stepsOn = (on: Journal["Service"]) => ({
-        steps: makeSteps(on, records, limits),
+        steps: makeSteps(on, records, limits.captureMode),
         refunds: makeRefunds(on, records)
       })
       return CheckoutContext.of({
         limits,
         ...stepsOn(journal),
+        offline: makeOffline(journal),
         stepsOn,
         withGroup: (id, use) =>
           Effect.flatMap(load(id), (group) => {

@@ -37,6 +37,7 @@ import {
   CheckoutClosed,
   CheckoutIncomplete,
   CheckoutSession,
+  isOffline,
   PaymentDeclined,
   PaymentUnavailable,
   type PresentCheckout,
@@ -46,6 +47,7 @@ import {
 import { watchdogTimer } from "../../entities/checkoutSession/CheckoutSessionActor.ts"
 import { attemptWith, latestOutcome, mayBegin } from "../../entities/checkoutSession/CheckoutSessionDecider.ts"
 import { Order } from "../../entities/order/Order.ts"
+import { windowIsOver } from "../../entities/order/OrderDecider.ts"
 import { expiryTimer as orderExpiry } from "../../entities/order/OrderActor.ts"
 import { Payment, type PresentPayment } from "../../entities/payment/Payment.ts"
 import { actionTimer, holdTimer, resolveTimer } from "../../entities/payment/PaymentActor.ts"
@@ -96,7 +98,7 @@ interface Joined {
 const busy = new Unavailable({ retryAfterMs: 500 })
 
 export const make = Effect.gen(function* () {
-  const { exclusively, limits, steps, withGroup } = yield* CheckoutContext
+  const { exclusively, limits, offline, steps, withGroup } = yield* CheckoutContext
   const gateway = yield* PaymentGateway
   const journal = yield* Journal
   const placement = yield* Placement
@@ -190,6 +192,14 @@ export const make = Effect.gen(function* () {
     ) {
       return yield* refuse(new PriceChanged({ expected: expectedTotal, now, lines }))
     }
+    // What costs nothing is paid for, whatever way was chosen.
+    const chosen = totals.total === 0n ? undefined : session.paymentMethod
+    const method = chosen !== undefined && isOffline(chosen) ? chosen : undefined
+    if (method !== undefined && !limits.offlineMethods.includes(method)) {
+      return yield* refuse(
+        new CheckoutIncomplete({ problems: [{ field: "paymentMethod", message: `${method} is not offered` }] })
+      )
+    }
     if (session.promotionCode !== undefined) {
       yield* promotions
         .reserve(promotionUse(id, attempt.number, session.promotionCode), {
@@ -207,6 +217,11 @@ export const make = Effect.gen(function* () {
     // at work on this very attempt by now, and the cart's own timer unlocks it otherwise.
     if (!placement.isLocal(group.session.bucket)) return yield* busy
     const bought = { lines, totals, cartRevision: cart.revision }
+    if (method !== undefined) {
+      const placed = yield* offline.place(group, attempt, session, bought, { freezing: frozen.within, method })
+      if (placed._tag !== "Placed") yield* releasePromotion(group, attempt)
+      return
+    }
     const outcome = yield* steps.reserve(group, attempt, session, bought, frozen.within)
     if (outcome !== undefined) yield* releasePromotion(group, attempt)
   })
@@ -463,6 +478,15 @@ export const make = Effect.gen(function* () {
     }
   })
 
+  /** The window of an order is over which waits for its money, or to be confirmed: nothing but the end can come any more. */
+  const lapseOffline = Effect.fnUntraced(function* (group: Group): Effect.fn.Return<void, Fault> {
+    const order = group.order.state
+    if (order._tag === "Absent" || order.status !== "pending" || !windowIsOver(order, yield* DateTime.now)) return
+    const session = group.session.state
+    if (session._tag === "Present") yield* releasePromotion(group, attemptOf(session))
+    yield* offline.expire(group)
+  })
+
   /** Something has run out. Not while money is under way: that process decides, and looks at the claim itself. REQ-EXP-03. */
   const lapse = (id: string): Effect.Effect<void, Fault> =>
     withGroup(id, (group) =>
@@ -472,6 +496,10 @@ export const make = Effect.gen(function* () {
         if (session._tag === "Absent") return
         if (session.status === "confirming") {
           yield* drive(id)
+          return
+        }
+        if (payment._tag === "Present" && payment.method !== undefined) {
+          yield* lapseOffline(group)
           return
         }
         if (payment._tag === "Present" && ["authorized", "capture_pending", "capture_failed"].includes(payment.saga)) {
@@ -552,6 +580,7 @@ export const make = Effect.gen(function* () {
   const tell = (outcome: AttemptOutcome): Effect.Effect<Confirmation, ConfirmRefusal> => {
     switch (outcome._tag) {
       case "Confirmed":
+      case "Placed":
         return Effect.succeed(outcome)
       case "Rejected":
         return Effect.fail(outcome.rejection)

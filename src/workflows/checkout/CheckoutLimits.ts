@@ -1,5 +1,5 @@
 import type { Duration } from "effect"
-
+import type { OfflineMethod } from "../../domain/OfflineMethod.ts"
 import type { CaptureMode } from "../../entities/payment/Payment.ts"
 
 /** How long the checkout's waits may take, and how often things are tried. Sources: REQUIREMENTS H. */
@@ -10,8 +10,6 @@ export interface CheckoutLimits {
   readonly syncWait: Duration.Duration
   /** Whether an authorized order is captured at once. REQ-CAP-08. */
   readonly captureMode: CaptureMode
-  /** What the shop keeps of a seller's money unless it has agreed on something else with it. */
-  readonly feeBasisPoints: number
   /** How long a hold lives when the provider gives no date. N-026. */
   readonly holdFor: Duration.Duration
   /** Failed retries before a payment is given up; the first attempt is not a retry. N-011. */
@@ -25,6 +23,8 @@ export interface CheckoutLimits {
   readonly confirmRate: { readonly limit: number; readonly window: Duration.Duration }
   /** When the durable look into an unknown authorization is first due. N-066. */
   readonly resolveAfter: Duration.Duration
+  /** Which of the ways to pay without the provider are offered. */
+  readonly offlineMethods: ReadonlyArray<OfflineMethod>
   /** The least time between two questions to the provider about a customer's second factor. */
   readonly actionPollInterval: Duration.Duration
 }

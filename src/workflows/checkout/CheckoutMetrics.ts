@@ -1,5 +1,6 @@
 /** What the checkout counts, once a step is durable. REQUIREMENTS F.1: MET-01, 03, 04, 05, 08. */
 import { Effect, Metric } from "effect"
+import type { PaymentState } from "../../entities/payment/Payment.ts"
 import type { Group } from "./CheckoutActors.ts"
 
 const created = Metric.counter("orders_created_total", {
@@ -40,10 +41,15 @@ const standing = ({
 }: Group) => ({
   order: order._tag === "Absent" ? "none" : order.status,
   saga: payment._tag === "Absent" ? "none" : payment.saga,
-  method: payment._tag === "Present" && payment.amount === 0n ? "none" : "card",
+  method: methodOf(payment),
   reservation: reservation._tag,
   session: session.state._tag === "Absent" ? "none" : session.state.status
 })
+
+const methodOf = (payment: PaymentState): string => {
+  if (payment._tag === "Absent") return "card"
+  return payment.amount === 0n ? "none" : (payment.method ?? "card")
+}
 
 const captureOutcomes: Readonly<Record<string, string>> = { captured: "captured", capture_failed: "failed" }
 
@@ -56,7 +62,7 @@ export const observed = <A, E, R>(group: Group, step: Effect.Effect<A, E, R>): E
         const after = standing(group)
         if (after.saga !== before.saga) {
           yield* count(sagaTransitions, { from: before.saga, to: after.saga })
-          const outcome = captureOutcomes[after.saga]
+          const outcome = after.method === "card" ? captureOutcomes[after.saga] : undefined
           if (outcome !== undefined) yield* count(captureAttempts, { outcome })
         }
         if (after.order !== before.order) yield* count(statusTransitions, { from: before.order, to: after.order })

@@ -21,7 +21,6 @@ import type { Authorization, Capture, Settlement } from "../../entities/payment/
 import { orderPaymentStatus } from "../../entities/payment/PaymentDecider.ts"
 import type { ReservationState } from "../../entities/reservation/Reservation.ts"
 import { compensationRefund } from "../../entities/payment/Refund.ts"
-import { partsOf } from "../../entities/payment/SellerParts.ts"
 import type { Journal, Transaction } from "../../runtime/Journal.ts"
 import type { Row } from "../../runtime/Table.ts"
 import { type FailedRecord, type FailedRecords, leave } from "../compensation/FailedRecords.ts"
@@ -69,17 +68,7 @@ const opened = (transaction: Transaction, group: Group): PresentCheckout => {
   return state
 }
 
-export interface StepOptions {
-  readonly captureMode: CaptureMode
-  /** The shop's usual fee. */
-  readonly feeBasisPoints: number
-}
-
-export const make = (
-  journal: Journal["Service"],
-  records: FailedRecords,
-  { captureMode, feeBasisPoints }: StepOptions
-) => {
+export const make = (journal: Journal["Service"], records: FailedRecords, captureMode: CaptureMode) => {
   const unit = <A>(
     group: Group,
     attempt: Attempt,
@@ -135,7 +124,6 @@ export const make = (
     ): Stepped<AttemptOutcome | undefined> => {
       const { number } = attempt
       const skus = terms.lines.map(({ sku }) => sku)
-      const parts = partsOf(terms.lines, terms.totals)
       return Effect.gen(function* () {
         const startedAt = yield* DateTime.now
         return yield* journal.unit<AttemptOutcome | undefined, StepConflict>({
@@ -182,8 +170,7 @@ export const make = (
                 customerId: session.owner,
                 amount: terms.totals.total,
                 currency: session.currency,
-                ...(captureMode === "immediate" ? {} : { captureMode }),
-                ...(parts.length === 0 ? {} : { sellers: { parts, feeBasisPoints } })
+                ...(captureMode === "immediate" ? {} : { captureMode })
               })
             )
             return undefined
@@ -588,7 +575,8 @@ export const attemptOf = (session: PresentCheckout): Attempt => {
 const skusOf = ({ reservation: { state } }: Group): ReadonlyArray<string> =>
   state._tag === "Active" || state._tag === "Fulfilled" ? state.lines.map(({ sku }) => sku) : []
 
-const orderTerms = (id: string, attempt: number, session: PresentCheckout): Terms => {
+/** What the order is about, from what its attempt is about. */
+export const orderTerms = (id: string, attempt: number, session: PresentCheckout): Terms => {
   const { currency, owner, shippingAddress, shippingMethod, terms } = session
   if (terms === undefined) throw new Error("an order is placed from the terms of its attempt")
   return {

@@ -120,17 +120,13 @@ export const make = Effect.gen(function* () {
         Effect.fromResult(lineTotal(line)).pipe(
           Effect.mapBoth({
             onFailure: tooLarge,
-            onSuccess: (total) => {
-              const { name, sellerId } = products[index]!
-              return {
-                sku: line.sku,
-                name,
-                quantity: line.quantity,
-                unitPrice: line.unitPrice.amount,
-                total: total.amount,
-                ...(sellerId === undefined ? {} : { sellerId })
-              }
-            }
+            onSuccess: (total) => ({
+              sku: line.sku,
+              name: products[index]!.name,
+              quantity: line.quantity,
+              unitPrice: line.unitPrice.amount,
+              total: total.amount
+            })
           })
         )
       ),

@@ -1,4 +1,5 @@
 import { orderPaymentStatus } from "../../entities/payment/PaymentDecider.ts"
+import { owedOf } from "../../entities/payment/ReceiptDecider.ts"
 import type { Transaction } from "../../runtime/Journal.ts"
 import type { Group } from "./CheckoutActors.ts"
 
@@ -8,7 +9,7 @@ export const followMoney = (transaction: Transaction, group: Group, key: string)
   const order = transaction.state(group.order)
   if (payment._tag === "Absent" || order._tag === "Absent") return
   const paymentStatus = orderPaymentStatus[payment.status]
-  const settled = payment.saga === "refunded" || payment.saga === "voided"
+  const settled = (payment.saga === "refunded" || payment.saga === "voided") && owedOf(payment) === 0n
   transaction.execute(
     group.order,
     `money:${key}`,

@@ -32,6 +32,9 @@ const session = "left join checkout.sessions s on s.id = t.id"
 const recorded =
   "exists (select from payment.failed_compensations f where f.order_id = t.id and f.status <> 'resolved')"
 const living = "('confirmed', 'processing', 'shipped', 'delivered')"
+/** Cash is paid at the door: until then the order goes on without it. */
+const awaitedCash =
+  "(p.method is not distinct from 'cash_on_delivery' and p.saga_state = 'none' and t.status <> 'delivered')"
 const deferredHold =
   "(coalesce(p.capture_mode, 'immediate') = 'deferred' and p.saga_state in ('authorized', 'capture_pending', 'capture_failed'))"
 
@@ -43,7 +46,7 @@ const invariants: ReadonlyArray<Invariant> = [
     about: "orders are confirmed, and their money was neither taken nor is held",
     table: "orders.orders",
     beside: payment,
-    wrong: `t.status in ${living} and t.total_amount > 0 and (p.id is null or not (p.saga_state in ('captured', 'refunded') or ${deferredHold}))`,
+    wrong: `t.status in ${living} and t.total_amount > 0 and (p.id is null or not (p.saga_state in ('captured', 'refunded') or ${deferredHold} or ${awaitedCash}))`,
     met: "t.status || ', payment ' || coalesce(p.saga_state, 'absent')",
     ofOrders: true
   },
@@ -157,52 +160,36 @@ const invariants: ReadonlyArray<Invariant> = [
     ofOrders: true
   },
   {
-    // REQ-ESC-02
-    name: "escrow_of_orders",
+    // REQ-BNK-02
+    name: "transfer_sums",
     severity: "critical",
-    about: "orders whose sellers' books are not what their payment says",
-    table: "(select * from payment.payments where escrow is not null) sold",
-    wrong: `not exists (select from runtime.notices n where n.source_id = t.id and n.source_type = 'Payment' and n.receiver_type = 'SellerAccount')
-      and exists (
-        select from jsonb_to_recordset(t.escrow -> 'parts') s ("sellerId" text, captured bigint, "givenBack" bigint)
-        cross join lateral (
-          select coalesce(-sum(l.buyer_payments), 0) as captured, coalesce(sum(l.refunded), 0) as given_back, coalesce(sum(l.fees), 0) as fees,
-            coalesce(sum(l.held), 0) as held, coalesce(sum(l.released + l.debt), 0) as theirs
-          from escrow.postings l where l.order_id = t.id and l.seller_id = s."sellerId" and l.currency = t.currency
-        ) b
-        where b.captured <> s.captured or b.given_back <> s."givenBack"
-          or case when t.escrow ? 'releasedAt' then b.theirs else b.held end <> s.captured - s."givenBack" - b.fees)`,
-    met: "'captured ' || t.captured || ', refunded ' || t.refunded || ', ' || (t.escrow -> 'parts')::text",
+    about: "payments whose bank transfers do not add up to what was received",
+    table: "payment.payments",
+    wrong:
+      "t.method = 'bank_transfer' and t.received <> (select coalesce(sum(b.amount), 0) from payment.bank_transfers b where b.order_id = t.id)",
+    met: "'received ' || t.received",
     ofOrders: true
   },
   {
-    // REQ-ESC-01
-    name: "escrow_of_sellers",
+    name: "owed_unseen",
     severity: "critical",
-    about: "sellers' accounts which are not the sum of their postings, or do not add up to zero",
-    table: "escrow.seller_accounts",
-    wrong: `exists (
-      select from jsonb_to_recordset(t.balances) b (
-        currency text, "buyerPayments" bigint, refunded bigint, fees bigint, held bigint, released bigint, debt bigint, "inPayout" bigint,
-        "paidOut" bigint)
-      cross join lateral (
-        select sum(l.buyer_payments) as buyer_payments, sum(l.refunded) as refunded, sum(l.fees) as fees, sum(l.held) as held,
-          sum(l.released) as released, sum(l.debt) as debt, sum(l.in_payout) as in_payout, sum(l.paid_out) as paid_out
-        from escrow.postings l where l.seller_id = t.id and l.currency = b.currency
-      ) s
-      where b."buyerPayments"::numeric + b.refunded + b.fees + b.held + b.released + b.debt + b."inPayout" + b."paidOut" <> 0
-        or (b."buyerPayments", b.refunded, b.fees, b.held, b.released, b.debt, b."inPayout", b."paidOut") is distinct from
-          (s.buyer_payments, s.refunded, s.fees, s.held, s.released, s.debt, s.in_payout, s.paid_out))`,
-    met: "t.balances::text",
-    ofOrders: false
+    about:
+      "orders which do not stand do not say that money which came in for them is to be given back, or say so without any",
+    table: "payment.payments",
+    beside: order,
+    wrong: "t.method is not null and o.status in ('cancelled', 'failed') and o.settlement_open <> (t.owed > 0)",
+    met: "'owed ' || t.owed || ', settlement ' || case when o.settlement_open then 'open' else 'closed' end",
+    ofOrders: true
   },
   {
     name: "claim_without_checkout",
     severity: "warning",
     about: "claims on goods outlive their checkout",
     table: "warehouse.reservations",
-    beside: session,
-    wrong: `t.status = 'active' and s.status is distinct from 'confirming' and not ${recorded}`,
+    beside: `${session} ${order}`,
+    // An order which waits for its money, or to be confirmed, keeps its claim for as long as it does.
+    wrong: `t.status = 'active' and s.status is distinct from 'confirming' and not ${recorded}
+      and not (coalesce(o.status = 'pending' and o.terms ->> 'paymentMethod' is not null and o.expires_at = t.expires_at, false))`,
     met: "'reservation active, checkout ' || coalesce(s.status, 'absent')",
     ofOrders: true
   },

@@ -45,15 +45,20 @@ it("what each command does in each status", () => {
   assert.strictEqual(
     matrixOf(machine),
     table(`
-      |                        | absent  | pending   | confirmed | processing | shipped   | delivered | cancelled | refunded | failed  |
-      | ---------------------- | ------- | --------- | --------- | ---------- | --------- | --------- | --------- | -------- | ------- |
-      | Place                  | pending | -         | !         | !          | !         | !         | !         | !        | !       |
-      | Confirm                | !       | confirmed | -         | !          | !         | !         | !         | !        | !       |
-      | Cancel                 | !       | cancelled | cancelled | cancelled  | cancelled | !         | -         | !        | !       |
-      | Fail                   | !       | failed    | !         | !          | !         | !         | !         | !        | -       |
-      | PaymentMoved           | !       | changed   | changed   | changed    | changed   | changed   | changed   | changed  | changed |
-      | PaymentMoved, all back | !       | changed   | changed   | changed    | changed   | refunded  | changed   | -        | -       |
-      | Settle                 | !       | -         | -         | -          | -         | -         | changed   | -        | -       |
+      |                         | absent  | pending   | pending, cash | confirmed | processing | shipped   | delivered | cancelled | refunded | failed  |
+      | ----------------------- | ------- | --------- | ------------- | --------- | ---------- | --------- | --------- | --------- | -------- | ------- |
+      | Place                   | pending | -         | -             | !         | !          | !         | !         | !         | !        | !       |
+      | Confirm                 | !       | confirmed | confirmed     | -         | !          | !         | !         | !         | !        | !       |
+      | Cancel                  | !       | cancelled | cancelled     | cancelled | cancelled  | cancelled | !         | -         | !        | !       |
+      | Fail                    | !       | failed    | failed        | !         | !          | !         | !         | !         | !        | -       |
+      | PaymentMoved            | !       | changed   | changed       | changed   | changed    | changed   | changed   | changed   | changed  | changed |
+      | PaymentMoved, all back  | !       | changed   | changed       | changed   | changed    | changed   | refunded  | changed   | -        | -       |
+      | Settle                  | !       | -         | -             | -         | -          | -         | -         | changed   | -        | -       |
+      | HoldForReview           | !       | !         | changed       | !         | !          | !         | !         | !         | !        | !       |
+      | MoneyReceived           | !       | changed   | changed       | changed   | changed    | changed   | changed   | changed   | changed  | changed |
+      | Confirm, window over    | !       | confirmed | !             | -         | !          | !         | !         | !         | !        | !       |
+      | Cancel, window not over | !       | !         | !             | !         | !          | !         | !         | -         | !        | !       |
+      | Cancel, window over     | !       | !         | cancelled     | !         | !          | !         | !         | -         | !        | !       |
     `)
   )
 })
@@ -163,15 +168,14 @@ describe("given an order which was just placed", () => {
     const rows = machine.definition.rows!(placed.events[0]!, placed.state, orderId)
     assert.deepStrictEqual(
       rows.map(({ row }) => row),
-      orderTerms.lines.map(({ name, quantity, sellerId, sku, total, unitPrice }, index) => ({
+      orderTerms.lines.map(({ name, quantity, sku, total, unitPrice }, index) => ({
         order_id: orderId,
         line: index + 1,
         sku,
         name,
         quantity,
         unit_price: unitPrice,
-        total,
-        seller_id: sellerId
+        total
       }))
     )
     for (const { row, table: lines } of rows) assert.deepStrictEqual(Object.keys(row), Object.keys(lines.columns))

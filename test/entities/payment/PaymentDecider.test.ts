@@ -10,6 +10,7 @@ import {
 } from "../../../src/entities/payment/Payment.ts"
 import { type Backoff, backoff } from "../../../src/entities/payment/Backoff.ts"
 import { Command, isClosed, orderPaymentStatus, view } from "../../../src/entities/payment/PaymentDecider.ts"
+import { owedOf, receivedOf, returnedOf } from "../../../src/entities/payment/ReceiptDecider.ts"
 import { RefundId } from "../../../src/entities/payment/Refund.ts"
 import { pendingOf, refundNamed, remainingOf } from "../../../src/entities/payment/RefundDecider.ts"
 import { OrderPaymentStatus } from "../../../src/entities/order/Order.ts"
@@ -19,8 +20,10 @@ import { markdown, matrixOf, step } from "../../fixtures/Machine.ts"
 import {
   forgottenMoney,
   intent,
+  isAboutReceipts,
   isAboutRefunds,
   paymentMachine as machine,
+  receiptColumns,
   refundColumns
 } from "../../fixtures/machines/PaymentMachine.ts"
 import { laws, table } from "../MachineLaws.ts"
@@ -51,7 +54,7 @@ it("where the money may go next: all 49 pairs (REQUIREMENTS B.3)", () => {
     table(`
       | from \\ to       | none | authorized | capture_pending | capture_failed | captured | voided | refunded |
       | --------------- | ---- | ---------- | --------------- | -------------- | -------- | ------ | -------- |
-      | none            | -    | yes        | -               | -              | -        | yes    | -        |
+      | none            | -    | yes        | -               | -              | yes      | yes    | -        |
       | authorized      | -    | -          | yes             | yes            | -        | yes    | -        |
       | capture_pending | -    | -          | -               | yes            | yes      | -      | -        |
       | capture_failed  | -    | -          | yes             | -              | yes      | yes    | -        |
@@ -62,7 +65,9 @@ it("where the money may go next: all 49 pairs (REQUIREMENTS B.3)", () => {
   )
 })
 
-const rest = (command: { readonly _tag: string }) => !isAboutRefunds(command)
+const history = historyOf(Command, { rare: ["Voided", "Declined", "ChargebackReported"], length: 160 })
+
+const rest = (command: { readonly _tag: string }) => !isAboutRefunds(command) && !isAboutReceipts(command)
 
 it("what each command does until a hold is there, or surely not", () => {
   assert.strictEqual(
@@ -130,26 +135,70 @@ it("what each command does to refunds and chargebacks (REQUIREMENTS B.11)", () =
   assert.strictEqual(
     matrixOf(machine, refundColumns, isAboutRefunds),
     table(`
-      |                                | refund requested              | refund processing             | refund pending                | refund failed                 | refund refused                | refund completed     | charged back                  | chargeback won                | held for a seller             | a seller's                    |
-      | ------------------------------ | ----------------------------- | ----------------------------- | ----------------------------- | ----------------------------- | ----------------------------- | -------------------- | ----------------------------- | ----------------------------- | ----------------------------- | ----------------------------- |
-      | ReleaseEscrow                  | -                             | -                             | -                             | -                             | -                             | -                    | -                             | -                             | changed                       | -                             |
-      | RequestRefund, again           | -                             | -                             | -                             | -                             | -                             | -                    | !RefundNotPossible            | changed                       | changed                       | changed                       |
-      | RequestRefund, another amount  | !IdempotencyConflict          | !IdempotencyConflict          | !IdempotencyConflict          | !IdempotencyConflict          | !IdempotencyConflict          | !IdempotencyConflict | !RefundNotPossible            | changed                       | changed                       | changed                       |
-      | RequestRefund, the rest        | changed                       | changed                       | changed                       | changed                       | changed                       | changed              | !RefundNotPossible            | changed                       | changed                       | changed                       |
-      | RequestRefund, too much        | !RefundTooLarge               | !RefundTooLarge               | !RefundTooLarge               | !RefundTooLarge               | !RefundTooLarge               | !RefundTooLarge      | !RefundNotPossible            | !RefundTooLarge               | !RefundTooLarge               | !RefundTooLarge               |
-      | StartRefund                    | changed                       | -                             | -                             | changed                       | changed                       | !                    | !                             | !                             | !                             | !                             |
-      | RefundTryFailed, unknown       | changed                       | changed                       | !                             | -                             | !                             | !                    | !                             | !                             | !                             | !                             |
-      | RefundTryFailed, for good      | changed                       | changed                       | !                             | -                             | !                             | !                    | !                             | !                             | !                             | !                             |
-      | RefundReported, pending        | changed                       | changed                       | -                             | changed                       | changed                       | -                    | changed                       | changed                       | changed                       | changed                       |
-      | RefundReported, completed      | partially_refunded (captured) | partially_refunded (captured) | partially_refunded (captured) | partially_refunded (captured) | partially_refunded (captured) | -                    | partially_refunded (captured) | partially_refunded (captured) | partially_refunded (captured) | partially_refunded (captured) |
-      | RefundReported, failed         | changed                       | changed                       | changed                       | changed                       | -                             | captured             | -                             | -                             | -                             | -                             |
-      | RefundReported, other amount   | !                             | !                             | !                             | !                             | !                             | !                    | partially_refunded (captured) | partially_refunded (captured) | partially_refunded (captured) | partially_refunded (captured) |
-      | RefundReported, of nobody here | partially_refunded (captured) | partially_refunded (captured) | partially_refunded (captured) | partially_refunded (captured) | partially_refunded (captured) | changed              | partially_refunded (captured) | partially_refunded (captured) | partially_refunded (captured) | partially_refunded (captured) |
-      | RefundAwaited                  | !                             | !                             | changed                       | !                             | !                             | !                    | !                             | !                             | !                             | !                             |
-      | ChargebackReported, opened     | changed                       | changed                       | changed                       | changed                       | changed                       | changed              | -                             | -                             | changed                       | changed                       |
-      | ChargebackReported, won        | changed                       | changed                       | changed                       | changed                       | changed                       | changed              | changed                       | -                             | changed                       | changed                       |
+      |                                | refund requested              | refund processing             | refund pending                | refund failed                 | refund refused                | refund completed     | charged back                  | chargeback won                |
+      | ------------------------------ | ----------------------------- | ----------------------------- | ----------------------------- | ----------------------------- | ----------------------------- | -------------------- | ----------------------------- | ----------------------------- |
+      | RequestRefund, again           | -                             | -                             | -                             | -                             | -                             | -                    | !RefundNotPossible            | changed                       |
+      | RequestRefund, another amount  | !IdempotencyConflict          | !IdempotencyConflict          | !IdempotencyConflict          | !IdempotencyConflict          | !IdempotencyConflict          | !IdempotencyConflict | !RefundNotPossible            | changed                       |
+      | RequestRefund, the rest        | changed                       | changed                       | changed                       | changed                       | changed                       | changed              | !RefundNotPossible            | changed                       |
+      | RequestRefund, too much        | !RefundTooLarge               | !RefundTooLarge               | !RefundTooLarge               | !RefundTooLarge               | !RefundTooLarge               | !RefundTooLarge      | !RefundNotPossible            | !RefundTooLarge               |
+      | StartRefund                    | changed                       | -                             | -                             | changed                       | changed                       | !                    | !                             | !                             |
+      | RefundTryFailed, unknown       | changed                       | changed                       | !                             | -                             | !                             | !                    | !                             | !                             |
+      | RefundTryFailed, for good      | changed                       | changed                       | !                             | -                             | !                             | !                    | !                             | !                             |
+      | RefundReported, pending        | changed                       | changed                       | -                             | changed                       | changed                       | -                    | changed                       | changed                       |
+      | RefundReported, completed      | partially_refunded (captured) | partially_refunded (captured) | partially_refunded (captured) | partially_refunded (captured) | partially_refunded (captured) | -                    | partially_refunded (captured) | partially_refunded (captured) |
+      | RefundReported, failed         | changed                       | changed                       | changed                       | changed                       | -                             | captured             | -                             | -                             |
+      | RefundReported, other amount   | !                             | !                             | !                             | !                             | !                             | !                    | partially_refunded (captured) | partially_refunded (captured) |
+      | RefundReported, of nobody here | partially_refunded (captured) | partially_refunded (captured) | partially_refunded (captured) | partially_refunded (captured) | partially_refunded (captured) | changed              | partially_refunded (captured) | partially_refunded (captured) |
+      | RefundAwaited                  | !                             | !                             | changed                       | !                             | !                             | !                    | !                             | !                             |
+      | ChargebackReported, opened     | changed                       | changed                       | changed                       | changed                       | changed                       | changed              | -                             | -                             |
+      | ChargebackReported, won        | changed                       | changed                       | changed                       | changed                       | changed                       | changed              | changed                       | -                             |
     `)
   )
+})
+
+it("what each command does to cash and transfers (REQUIREMENTS B.14, B.15)", () => {
+  assert.strictEqual(
+    matrixOf(machine, receiptColumns, isAboutReceipts),
+    table(`
+      |                                     | awaits transfer | part transferred     | transferred                   | too much                      | given up             | awaits cash     | cash disputed   | paid in cash                  | captured           |
+      | ----------------------------------- | --------------- | -------------------- | ----------------------------- | ----------------------------- | -------------------- | --------------- | --------------- | ----------------------------- | ------------------ |
+      | RecordReceipt, all                  | captured        | captured             | changed                       | changed                       | changed              | captured        | captured        | changed                       | !                  |
+      | RecordReceipt, the rest             | changed         | captured             | changed                       | changed                       | changed              | changed         | changed         | changed                       | !                  |
+      | RecordReceipt, too little           | changed         | changed              | changed                       | changed                       | changed              | changed         | changed         | changed                       | !                  |
+      | RecordReceipt, too much             | captured        | captured             | changed                       | changed                       | changed              | changed         | changed         | changed                       | !                  |
+      | RecordReceipt, nothing              | !               | !                    | !                             | !                             | !                    | !               | !               | !                             | !                  |
+      | RecordReceipt, again                | changed         | -                    | !IdempotencyConflict          | !IdempotencyConflict          | -                    | changed         | changed         | changed                       | !                  |
+      | RecordReceipt, again, other amount  | changed         | !IdempotencyConflict | !IdempotencyConflict          | !IdempotencyConflict          | !IdempotencyConflict | changed         | changed         | changed                       | !                  |
+      | RecordGivenBack, some               | !RefundTooLarge | !RefundTooLarge      | partially_refunded (captured) | changed                       | changed              | !RefundTooLarge | !RefundTooLarge | partially_refunded (captured) | !RefundNotPossible |
+      | RecordGivenBack, all that was paid  | !RefundTooLarge | !RefundTooLarge      | refunded                      | partially_refunded (captured) | !RefundTooLarge      | !RefundTooLarge | !RefundTooLarge | refunded                      | !RefundNotPossible |
+      | RecordGivenBack, more than there is | !RefundTooLarge | !RefundTooLarge      | !RefundTooLarge               | !RefundTooLarge               | !RefundTooLarge      | !RefundTooLarge | !RefundTooLarge | !RefundTooLarge               | !RefundNotPossible |
+      | RecordGivenBack, nothing            | !RefundTooLarge | !RefundTooLarge      | !RefundTooLarge               | !RefundTooLarge               | !RefundTooLarge      | !RefundTooLarge | !RefundTooLarge | !RefundTooLarge               | !RefundNotPossible |
+    `)
+  )
+})
+
+it("what the provider is asked, or says, never fits a payment which it knows nothing of", () => {
+  const fits = Object.entries(machine.commands).filter(
+    ([, { command }]) => !isAboutReceipts(command) && !["Begin", "Voided"].includes(command._tag)
+  )
+  for (const column of receiptColumns.filter((name) => name !== "captured")) {
+    const moved = fits.filter(([, entry]) => step(machine, machine.states[column]!, entry).events.length > 0)
+    assert.deepStrictEqual(
+      moved.map(([name]) => `${column}: ${name}`),
+      []
+    )
+  }
+})
+
+it.prop("what has come in is captured, owed or given back, to the last cent (REQ-BNK-02)", [history], ([past]) => {
+  for (const { state } of play(machine, past)) {
+    if (state._tag === "Absent" || state.method === undefined) continue
+    const decided = state.saga !== "none" || isClosed(state)
+    assert.isTrue(owedOf(state) >= 0n)
+    if (decided) assert.strictEqual(state.captured + owedOf(state) + returnedOf(state), receivedOf(state))
+    else assert.strictEqual(owedOf(state), 0n)
+    assert.isTrue(state.method === "cash_on_delivery" || decided || receivedOf(state) < state.amount)
+  }
 })
 
 it("every payment status and every saga state has a column", () => {
@@ -162,10 +211,8 @@ laws(machine, {
   final: [],
   counted: ["AuthorizationUnknown", "Refunded", "RefundAwaited"],
   rare: ["Voided", "Declined", "ChargebackReported"],
-  length: 100
+  length: 160
 })
-
-const history = historyOf(Command, { rare: ["Voided", "Declined", "ChargebackReported"], length: 100 })
 
 it.prop(
   "refunded is at most captured, which is nothing or the whole amount (REQ-PAY-06, T-PAY-29)",

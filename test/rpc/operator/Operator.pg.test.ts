@@ -233,6 +233,156 @@ describe("given a paid order of 100.00", () => {
   })
 })
 
+const received = (amount: string, currency = "EUR") => ({
+  amount: { amount, currency },
+  receivedAt: "2026-01-02T09:30:00Z"
+})
+
+describe("given orders which wait for their money, or to be confirmed (REQUIREMENTS B.14, B.15)", () => {
+  const placed = (method: "cash_on_delivery" | "bank_transfer") =>
+    runtime.runPromise(
+      Effect.gen(function* () {
+        yield* Shop.stock([{ sku: "vase", price: 9510n, onHand: { berlin: 1000 } }])
+        const { checkoutId, confirm } = yield* Shop.prepare({ lines: { vase: 1 }, card: method })
+        const confirmation = yield* confirm()
+        return confirmation._tag === "Placed"
+          ? { id: checkoutId, reference: confirmation.transferReference ?? "" }
+          : yield* Effect.die(confirmation)
+      })
+    )
+
+  it("when an operator holds, confirms and is handed the cash, then each is done once, and stands in the audit trail", async () => {
+    const { id } = await placed("cash_on_delivery")
+    const reason = "A strange address"
+    const cash = { ...key(), id, ...received("10000") }
+    expect(await call(node, "HoldCashOnDelivery", { ...key(), id, reason }, olga)).toMatchObject({
+      value: { status: "pending", paymentMethod: "cash_on_delivery" }
+    })
+    expect(await call(node, "RecordCash", cash, olga)).toEqual(refusal({ _tag: "IllegalTransition" }))
+    for (const who of [oscar, olga]) {
+      expect(await call(node, "ConfirmCashOnDelivery", { ...key(), id }, who)).toMatchObject({
+        value: { status: "confirmed", paymentStatus: "pending" }
+      })
+    }
+    const wrong = { ...key(), id, ...received("9999") }
+    expect(await call(node, "RecordCash", wrong, olga)).toEqual(
+      refusal({ _tag: "CashMismatch", due: "10000", recorded: "9999" })
+    )
+    const right = { ...key(), id, ...received("10000") }
+    for (let times = 0; times < 2; times++) {
+      expect(await call(node, "RecordCash", right, olga)).toMatchObject({ value: { status: "captured" } })
+    }
+    const back = { ...key(), id, amount: { amount: "10000", currency: "EUR" }, reason: "It came back" }
+    expect(await call(node, "RefundPayment", back, oscar)).toEqual(
+      refusal({ _tag: "RefundNotPossible", because: "paid_offline" })
+    )
+    expect(await call(node, "RecordGivenBack", back, oscar)).toMatchObject({ value: { status: "refunded" } })
+    expect(await audited(id)).toEqual([
+      ["olga", "HoldCashOnDelivery", "done"],
+      ["olga", "RecordCash", "IllegalTransition"],
+      ["oscar", "ConfirmCashOnDelivery", "done"],
+      // What was recorded, and what the operator heard of it.
+      ["olga", "RecordCash", "done"],
+      ["olga", "RecordCash", "CashMismatch"],
+      ["olga", "RecordCash", "done"],
+      ["oscar", "RefundPayment", "RefundNotPossible"],
+      ["oscar", "RecordGivenBack", "done"]
+    ])
+  })
+
+  it("when a transfer is recorded, also at once and with the reference as people write it, then it counts once", async () => {
+    const { id, reference } = await placed("bank_transfer")
+    const written = ` ${reference.toLowerCase().replaceAll(/(.{4})/g, "$1 ")}`
+    const transfer = { reference: written, bankTransactionId: Shop.fresh("bank"), ...received("10000") }
+    const answers = await Promise.all([1, 2, 3].map(() => call(node, "RecordBankTransfer", transfer, olga)))
+    for (const answer of answers) {
+      expect(answer).toMatchObject({
+        value: { orderId: id, outcome: "captured", status: "confirmed", payment: { received: "10000", owed: "0" } }
+      })
+    }
+    expect(await audited(id)).toEqual([["olga", "RecordBankTransfer", "done"]])
+    const conflict = refusal({ _tag: "IdempotencyConflict" })
+    expect(await call(node, "RecordBankTransfer", { ...transfer, ...received("9999") }, olga)).toEqual(conflict)
+    // The same money for another order.
+    const other = await placed("bank_transfer")
+    const again = { ...transfer, reference: other.reference }
+    expect(await call(node, "RecordBankTransfer", again, olga)).toEqual(conflict)
+    expect(await call(node, "GetPayment", { id: other.id }, olga)).toMatchObject({ value: { received: "0" } })
+  })
+
+  it("when one transfer is recorded for two orders at the same instant, then one of them has it", async () => {
+    for (let times = 0; times < 10; times++) {
+      const orders = [await placed("bank_transfer"), await placed("bank_transfer")]
+      const transfer = { bankTransactionId: Shop.fresh("bank"), ...received("10000") }
+      const answers = await Promise.all(
+        orders.map(({ reference }) => call(node, "RecordBankTransfer", { ...transfer, reference }, olga))
+      )
+      expect(answers.filter(({ _tag }) => _tag === "Success")).toHaveLength(1)
+      expect(answers).toContainEqual(refusal({ _tag: "IdempotencyConflict" }))
+      const payments = await Promise.all(orders.map(({ id }) => call(node, "GetPayment", { id }, olga)))
+      expect(new Set(payments.map(({ value }) => value.received))).toEqual(new Set(["0", "10000"]))
+    }
+  })
+
+  it("when nobody is meant by a reference, or a field is wrong, then it is refused by its name, and nothing changes", async () => {
+    const { id, reference } = await placed("bank_transfer")
+    const swapped = reference.replace(/^RF(\d)(\d)/, (_, one: string, two: string) =>
+      one === two ? `RF${one}${(Number(two) + 1) % 10}` : `RF${two}${one}`
+    )
+    const transfer = { reference, bankTransactionId: Shop.fresh("bank"), ...received("10000") }
+    const wrongs: ReadonlyArray<readonly [object, object]> = [
+      [{ reference: swapped }, { _tag: "NotFound" }],
+      [{ reference: "RF00 0000" }, { _tag: "NotFound" }],
+      [{ reference: "" }, { _tag: "InvalidRequest", field: "reference" }],
+      [{ reference: "'; drop table" }, { _tag: "InvalidRequest", field: "reference" }],
+      [received("10000", "USD"), { _tag: "InvalidRequest", field: "amount.currency" }],
+      [received("0"), { _tag: "InvalidRequest", field: "amount.amount" }],
+      [received("-1"), { _tag: "InvalidRequest", field: "amount.amount" }],
+      [{ receivedAt: "yesterday" }, { _tag: "InvalidRequest", field: "receivedAt" }],
+      [{ receivedAt: "2099-01-01T00:00:00Z" }, { _tag: "InvalidRequest", field: "receivedAt" }],
+      [{ bankTransactionId: "two words" }, { _tag: "InvalidRequest", field: "bankTransactionId" }]
+    ]
+    for (const [wrong, told] of wrongs) {
+      expect(await call(node, "RecordBankTransfer", { ...transfer, ...wrong }, olga)).toEqual(refusal(told))
+    }
+    expect(await call(node, "GetPayment", { id }, olga)).toMatchObject({ value: { status: "pending", received: "0" } })
+    expect(await call(node, "RecordBankTransfer", transfer, olga)).toMatchObject({ value: { outcome: "captured" } })
+  })
+
+  it("when they come over plain HTTP, then they do the same, for operators only (REQ-GEN-22)", async () => {
+    const post = async (path: string, token: string, body: object) => {
+      const answer = await fetch(`${node.url}/api/v1/admin${path}`, {
+        method: "POST",
+        headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+        body: JSON.stringify(body)
+      })
+      return { status: answer.status, body: await answer.json() }
+    }
+    const cash = await placed("cash_on_delivery")
+    const path = `/orders/${cash.id}/cash`
+    expect((await post(`${path}/confirm`, ann, key())).status).toBe(403)
+    const hold = { ...key(), reason: "A strange address" }
+    expect(await post(`${path}/hold`, olga, hold)).toMatchObject({ status: 200, body: { status: "pending" } })
+    expect(await post(`${path}/confirm`, olga, key())).toMatchObject({ status: 200, body: { status: "confirmed" } })
+    expect(await post(path, olga, { ...key(), ...received("1") })).toMatchObject({
+      status: 422,
+      body: { code: "CashMismatch", details: { due: "10000" } }
+    })
+    expect(await post(path, olga, { ...key(), ...received("0") })).toMatchObject({ status: 400 })
+    expect(await post(path, olga, { ...key(), ...received("10000") })).toMatchObject({ body: { status: "captured" } })
+    const { id, reference } = await placed("bank_transfer")
+    const transfer = { reference, bankTransactionId: Shop.fresh("bank"), ...received("10500") }
+    expect((await post("/bank-transfers", ann, transfer)).status).toBe(403)
+    expect(await post("/bank-transfers", olga, transfer)).toMatchObject({
+      status: 200,
+      body: { orderId: id, outcome: "over", payment: { owed: "500" } }
+    })
+    expect(await post("/bank-transfers", olga, { ...transfer, reference: "RF00" })).toMatchObject({ status: 404 })
+    const back = { ...key(), amount: { amount: "500", currency: "EUR" }, reason: "Sent back" }
+    expect(await post(`/orders/${id}/given-back`, olga, back)).toMatchObject({ status: 200, body: { owed: "0" } })
+  })
+})
+
 describe("given every operation of operators (T-CMP-04, T-SEC-03)", () => {
   const operations = Array.from(
     OperatorRpc.requests as unknown as ReadonlyMap<string, Rpc.AnyWithProps>,
@@ -249,6 +399,16 @@ describe("given every operation of operators (T-CMP-04, T-SEC-03)", () => {
     ListRefunds: {},
     RefundPayment: { id: "order-unknown", key: "key-of-nobody", reason: "The handle broke" },
     CapturePayment: { id: "order-unknown", key: "key-of-nobody" },
+    ConfirmCashOnDelivery: { id: "order-unknown", key: "key-of-nobody" },
+    HoldCashOnDelivery: { id: "order-unknown", key: "key-of-nobody", reason: "A strange address" },
+    RecordCash: { id: "order-unknown", key: "key-of-nobody", ...received("100") },
+    RecordBankTransfer: { reference: "RF18 5390 0754 7034 unknown", bankTransactionId: "bank-1", ...received("100") },
+    RecordGivenBack: {
+      id: "order-unknown",
+      key: "key-of-nobody",
+      amount: { amount: "100", currency: "EUR" },
+      reason: "It was too late"
+    },
     ReplayWebhook: { provider: "stripe", eventId: "evt_unknown", key: "key-of-nobody" },
     ListFailedCompensations: {},
     GetFailedCompensation: { id: "order-unknown~refund:1" },
