@@ -1,6 +1,6 @@
 /**
- * Bounds the growth of what the runtime writes: keys and histories of actors that are over, executions that have ended, and answers nobody
- * came for, each past its horizon. Delivered notices go at once; parked ones wait for an operator, and ledgers, orders, payments and their
+ * Bounds the growth of what the runtime writes: keys and histories of actors that are over, what payment providers told, executions that have
+ * ended, and answers nobody came for, each past its horizon. Delivered notices go at once; parked ones wait for an operator, and ledgers, orders, payments and their
  * histories are business records, not touched here. REQ-MSG-05, REQ-DAT-04.
  */
 import { Clock, DateTime, Duration, Effect, type Layer, Metric, Option } from "effect"
@@ -14,8 +14,14 @@ export interface Kept extends Purge.Forgettable {
   readonly keptFor: Duration.Duration
 }
 
+/** Actors which go altogether, and how long they stay after they are settled. */
+export interface Removed extends Purge.Removable {
+  readonly keptFor: Duration.Duration
+}
+
 export interface RetentionOptions {
   readonly actors: ReadonlyArray<Kept>
+  readonly removed: ReadonlyArray<Removed>
   /** Executions of workflows, after they have ended. */
   readonly executionsKeptFor: Duration.Duration
   readonly interval: Duration.Duration
@@ -42,7 +48,8 @@ const settleFor = Duration.minutes(1)
 export const pass = Effect.fn("Retention.pass")(function* ({
   actors,
   executionsKeptFor,
-  page: limit
+  page: limit,
+  removed
 }: Omit<RetentionOptions, "interval">): Effect.fn.Return<ReadonlyMap<string, number>, SqlError, SqlClient> {
   const now = yield* DateTime.now
   const gone = new Map<string, number>()
@@ -64,6 +71,9 @@ export const pass = Effect.fn("Retention.pass")(function* ({
   })
   for (const { keptFor, ...forgettable } of actors) {
     yield* through(forgettable.definition.type, keptFor, (page) => Purge.histories(forgettable, page))
+  }
+  for (const { keptFor, ...removable } of removed) {
+    yield* through(removable.definition.type, keptFor, (page) => Purge.actors(removable, page))
   }
   for (const status of ["completed", "failed"] as const) {
     yield* through("executions", executionsKeptFor, (page) => Purge.executions(status, page))

@@ -290,9 +290,14 @@ export const layer = (
       placed.serve(RateLimiter, RateLimiterActor.handlers())
     })
   )
+  const providerEvent = ProviderEventActor.make(limits.webhook)
   const retention = Layer.unwrap(
     Effect.map(CheckoutActors, (actors) =>
-      Retention.layer({ ...limits.retention, actors: rememberedOf(actors, limits.retention) })
+      Retention.layer({
+        ...limits.retention,
+        actors: rememberedOf(actors, limits.retention),
+        removed: removedOf(providerEvent, limits.retention)
+      })
     )
   )
   const reconciliation = Layer.unwrap(
@@ -303,9 +308,7 @@ export const layer = (
       )
     )
   )
-  const checkout = ProviderEventFlow.layer(ProviderEventActor.make(limits.webhook), limits.webhook).pipe(
-    Layer.provideMerge(CheckoutFlow.layer)
-  )
+  const checkout = ProviderEventFlow.layer(providerEvent, limits.webhook).pipe(Layer.provideMerge(CheckoutFlow.layer))
   const processes = Layer.mergeAll(
     checkout,
     CaptureFlow.layer,
@@ -336,4 +339,12 @@ export const rememberedOf = (
 ): ReadonlyArray<Retention.Kept> => [
   { definition: cart, keptFor: keysKeptFor },
   { definition: session, along: [reservation, payment], unless: order, keptFor: keysKeptFor }
+]
+
+/** What a payment provider told, once it is settled: no signature is accepted that is so old. What waits for an operator stays. */
+export const removedOf = (
+  providerEvent: ProviderEventActor.ProviderEventDefinition,
+  { keysKeptFor }: Pick<ShopLimits["retention"], "keysKeptFor">
+): ReadonlyArray<Retention.Removed> => [
+  { definition: providerEvent, since: "settled_at", except: "status = 'parked'", keptFor: keysKeptFor }
 ]

@@ -18,6 +18,15 @@ export interface Forgettable {
   readonly unless?: AnyDefinition
 }
 
+/** Actors which go altogether, with their rows: nobody can ask for them any more. */
+export interface Removable {
+  readonly definition: AnyDefinition
+  /** A column of their table: since when nothing is left to do about one. */
+  readonly since: string
+  /** Those of them which stay whatever their age, as a condition on their table. */
+  readonly except: string
+}
+
 /** Where a page ended. */
 export interface Mark {
   readonly at: string
@@ -102,6 +111,43 @@ const forgetHistories = `
       and not exists (select from runtime.workflows w where w.business_key = o.id and w.status in ('running', 'suspended'))
     returning 1
   ) select count(*)::int as rows from gone`
+
+/** Whole actors. One that was told anything since stays, as does one whose timer or notice is pending. */
+export const actors = Effect.fn("Purge.actors")(function* (
+  { definition, except, since }: Removable,
+  { after, before, limit }: Page
+): Effect.fn.Return<Purged, SqlError, SqlClient> {
+  const sql = yield* SqlClient
+  const mark = Option.getOrElse(after, () => start)
+  const instant = DateTime.formatIso(before)
+  const { name } = definition.table
+  const found = yield* sql.unsafe<Row>(
+    `select ${microseconds(since)} as at, id from ${name} t
+     where ${since} < $1::timestamptz and (${since}, id) > ($2::timestamptz, $3) and not (${except}) order by t.${since}, id limit $4`,
+    [instant, mark.at, mark.id, limit]
+  )
+  if (found.length === 0) return { rows: 0, next: Option.none() }
+  const ids = found.map(({ id }) => id)
+  const [gone] = yield* sql.unsafe<{ readonly rows: number }>(removeActors(name, except), [
+    ids,
+    definition.type,
+    instant
+  ])
+  return { rows: gone?.rows ?? 0, next: pageOf(found, limit) }
+})
+
+/** Each transition changes the row: whose row is locked, and still as old, is told nothing meanwhile. */
+const removeActors = (table: string, except: string) => `
+  with held as materialized (
+    select id from ${table} t where id = any($1::text[]) and updated_at < $3::timestamptz and not (${except})
+      and not exists (select from runtime.timers where actor_id = t.id and actor_type = $2)
+      and not exists (select from runtime.notices where receiver_id = t.id and receiver_type = $2)
+      and not exists (select from runtime.notices where source_id = t.id and source_type = $2)
+    order by id for update
+  ),
+  past as (delete from runtime.history h using held where h.actor_id = held.id and h.actor_type = $2 returning 1),
+  states as (delete from ${table} t using held where t.id = held.id returning 1)
+  select (select count(*) from past)::int + (select count(*) from states)::int as rows`
 
 /** Executions which have ended, with steps, log and history. A child stays as long as a parent of it may ask for its result. */
 export const executions = Effect.fn("Purge.executions")(function* (

@@ -13,9 +13,10 @@ import * as CheckoutSessionActor from "../../src/entities/checkoutSession/Checko
 import * as FailedCompensationActor from "../../src/entities/failedCompensation/FailedCompensationActor.ts"
 import * as OrderActor from "../../src/entities/order/OrderActor.ts"
 import * as PaymentActor from "../../src/entities/payment/PaymentActor.ts"
+import * as ProviderEventActor from "../../src/entities/providerEvent/ProviderEventActor.ts"
 import * as ReservationActor from "../../src/entities/reservation/ReservationActor.ts"
 import * as Retention from "../../src/jobs/Retention.ts"
-import { rememberedOf } from "../../src/layers/Shop.ts"
+import { rememberedOf, removedOf } from "../../src/layers/Shop.ts"
 import { migrate } from "../../src/migrations/Migrations.ts"
 import { Journal } from "../../src/runtime/Journal.ts"
 import { Placement } from "../../src/runtime/Placement.ts"
@@ -26,6 +27,7 @@ import { eventually } from "../fixtures/Eventually.ts"
 import { freshDatabase } from "../fixtures/Postgres.ts"
 import { runtimeLayer } from "../fixtures/Runtime.ts"
 import * as Shop from "../fixtures/Shop.ts"
+import * as Webhooks from "../fixtures/Webhooks.ts"
 import {
   Ask,
   Brew,
@@ -47,11 +49,13 @@ const actors = {
   order: OrderActor.make(limits.order),
   failed: FailedCompensationActor.make(limits.compensation)
 }
+const providerEvent = ProviderEventActor.make(limits.webhook)
 
 /** With pages so small that there are several. */
 const pass = (keptFor: Duration.Duration) =>
   Retention.pass({
     actors: rememberedOf(actors, { keysKeptFor: keptFor }),
+    removed: removedOf(providerEvent, { keysKeptFor: keptFor }),
     executionsKeptFor: keptFor,
     page: 2
   })
@@ -65,6 +69,8 @@ const age = Effect.fnUntraced(function* (days: number) {
   yield* sql`update runtime.history set at = at - ${back}::interval`
   yield* sql`update runtime.workflows set created_at = created_at - ${back}::interval, updated_at = updated_at - ${back}::interval`
   yield* sql`update runtime.workflow_steps set at = at - ${back}::interval`
+  yield* sql`
+    update payment.provider_events set settled_at = settled_at - ${back}::interval, updated_at = updated_at - ${back}::interval`
 })
 
 /** How many commands each kind of actor of one id is remembered by. */
@@ -116,7 +122,7 @@ describe("given checkouts which ended long ago", () => {
         yield* Effect.gen(function* () {
           const before = { order: yield* remembered(checkoutId), open: yield* remembered(shopping.cartId) }
           yield* age(29)
-          assert.deepStrictEqual([...(yield* pass(month)).values()], [0, 0, 0, 0], "nothing goes before its time")
+          assert.deepStrictEqual([...(yield* pass(month)).values()], [0, 0, 0, 0, 0], "nothing goes before its time")
           yield* age(2)
           const gone = yield* pass(month)
           assert.isAbove(gone.get("Cart")!, 3)
@@ -130,7 +136,7 @@ describe("given checkouts which ended long ago", () => {
           assert.deepStrictEqual(yield* remembered(declined.checkoutId), {})
           // A cart which is still open remembers.
           assert.deepStrictEqual(yield* remembered(shopping.cartId), before.open)
-          assert.deepStrictEqual([...(yield* pass(month)).values()], [0, 0, 0, 0])
+          assert.deepStrictEqual([...(yield* pass(month)).values()], [0, 0, 0, 0, 0])
         }).pipe(Effect.provideContext(first))
 
         // A node which has nothing in memory, and one which has.
@@ -207,6 +213,47 @@ describe("given checkouts which ended long ago", () => {
         yield* pass(month)
         assert.isEmpty(yield* remembered(parked!.checkoutId))
         assert.isEmpty(yield* remembered(working!.checkoutId))
+      }).pipe(Effect.provideContext(shop))
+    }).pipe(Effect.provide(Shop.gateway()), Effect.scoped)
+  )
+})
+
+describe("given what a payment provider told long ago", () => {
+  it.live("when it is forgotten, then nothing of it is left, and what is set aside for an operator stays", () =>
+    Effect.gen(function* () {
+      const shop = yield* restarted(yield* database)
+      yield* Effect.gen(function* () {
+        const sql = yield* SqlClient
+        const url = yield* Webhooks.endpoint()
+        const statuses = Effect.map(
+          sql<{ status: string }>`select status from payment.provider_events order by event_id`,
+          (rows) => rows.map(({ status }) => status)
+        )
+        const told = (id: string) =>
+          Webhooks.eventBody(
+            "payment_intent.succeeded",
+            {
+              id: `pi_of_${id}`,
+              object: "payment_intent",
+              amount: 100,
+              amount_received: 100,
+              currency: "eur",
+              metadata: {}
+            },
+            { id }
+          )
+        for (const id of ["evt_1", "evt_2"]) assert.strictEqual(yield* Webhooks.send(url, told(id)), 200)
+        yield* eventually(statuses, (found) => found.length === 2 && found.every((status) => status === "unmatched"))
+        yield* sql`update payment.provider_events set status = 'parked' where event_id = 'evt_2'`
+        yield* age(29)
+        yield* pass(month)
+        assert.deepStrictEqual(yield* statuses, ["unmatched", "parked"])
+        yield* age(2)
+        yield* pass(month)
+        assert.deepStrictEqual(yield* statuses, ["parked"])
+        const [left] = yield* sql<{ ids: number }>`
+          select count(distinct actor_id)::int as ids from runtime.history where actor_type = 'ProviderEvent'`
+        assert.deepStrictEqual(left, { ids: 1 })
       }).pipe(Effect.provideContext(shop))
     }).pipe(Effect.provide(Shop.gateway()), Effect.scoped)
   )
@@ -375,7 +422,7 @@ describe("given executions which ended long ago", () => {
         const never = DurableDeferred.tokenFromExecutionId(Word, { workflow: Ask, executionId: "never" })
         yield* DurableDeferred.succeed(Word, { token: never, value: 1n })
         yield* age(29)
-        assert.deepStrictEqual([...(yield* pass(month)).values()], [0, 0, 0, 0])
+        assert.deepStrictEqual([...(yield* pass(month)).values()], [0, 0, 0, 0, 0])
         yield* age(2)
         yield* pass(month)
         const sql = yield* SqlClient
