@@ -15,7 +15,7 @@ import {
 } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
-import type { Sku } from "../domain/Ids.ts"
+import type { SellerId, Sku } from "../domain/Ids.ts"
 import { Currency } from "../domain/Money.ts"
 import { withTimeLimit } from "../domain/TimeLimit.ts"
 import * as CatalogQueries from "./CatalogQueries.ts"
@@ -79,6 +79,7 @@ export interface CatalogEntry {
   readonly active: boolean
   readonly taxable: boolean
   readonly version: number
+  readonly sellerId?: SellerId
   readonly sellable: number
   readonly prices: Readonly<Record<string, { readonly amount: bigint; readonly version: number }>>
 }

@@ -2,7 +2,7 @@
 import { Effect, Schema } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
-import type { Sku } from "../domain/Ids.ts"
+import { SellerId, type Sku } from "../domain/Ids.ts"
 import { Currency, Money } from "../domain/Money.ts"
 import { type Page, type PageRequest, Product, maxPageSize, wordsOf } from "./Product.ts"
 
@@ -27,7 +27,7 @@ export const make: Effect.Effect<CatalogQueries, never, SqlClient> = Effect.gen(
   const sql = yield* SqlClient
 
   const columns = sql.literal(`
-    p.sku, p.name, p.category, p.active, p.taxable, p.version,
+    p.sku, p.name, p.category, p.active, p.taxable, p.version, p.seller_id as "sellerId",
     r.amount, r.version as "priceVersion", coalesce(s.sellable, 0)::float8 as sellable`)
   const stock = sql.literal(`
     left join lateral (
@@ -96,6 +96,7 @@ const Row = Schema.Struct({
   active: Schema.Boolean,
   taxable: Schema.Boolean,
   version: Schema.Int,
+  sellerId: Schema.NullOr(SellerId),
   currency: Currency,
   amount: Schema.NullOr(Money.fields.amount),
   priceVersion: Schema.NullOr(Schema.Int),
@@ -111,10 +112,13 @@ const decodeRows = (rows: ReadonlyArray<unknown>): Effect.Effect<ReadonlyArray<F
     Effect.map((decoded) => decoded.map(foundIn))
   )
 
-const foundIn = ({ amount, currency, priceVersion, ...product }: typeof Row.Type): Found => ({
+const foundIn = ({ amount, currency, priceVersion, sellerId, ...product }: typeof Row.Type): Found => ({
   currency,
-  product:
-    amount === null || priceVersion === null
-      ? product
-      : { ...product, price: { unit: { amount, currency }, version: priceVersion } }
+  product: {
+    ...product,
+    ...(sellerId === null ? {} : { sellerId }),
+    ...(amount === null || priceVersion === null
+      ? {}
+      : { price: { unit: { amount, currency }, version: priceVersion } })
+  }
 })

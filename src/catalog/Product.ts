@@ -1,6 +1,6 @@
 /** What the catalog tells about a product; read together with its price in one currency and what can be sold of it. */
 import { Schema } from "effect"
-import { Sku } from "../domain/Ids.ts"
+import { SellerId, Sku } from "../domain/Ids.ts"
 import { Money } from "../domain/Money.ts"
 
 /** One version of a product's price: the version says whether a buyer has seen this one. REQ-PRC-01. */
@@ -18,6 +18,8 @@ export const Product = Schema.Struct({
   active: Schema.Boolean,
   taxable: Schema.Boolean,
   version: Schema.Int,
+  /** Who gets the money for it; absent for the shop itself. */
+  sellerId: Schema.optionalKey(SellerId),
   /** Absent where it is not sold in the currency that was asked for. */
   price: Schema.optionalKey(Price),
   /** On hand and neither reserved, committed nor damaged, over all active warehouses: what was so when it was read. */

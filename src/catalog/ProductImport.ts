@@ -2,13 +2,13 @@
  * Products and their prices out of a file. A record names a sku and what is to be so: what it leaves out stays as it is, so that a
  * file of skus and prices alone is a price list.
  *
- * `{"sku": "MUG-01", "name": "Mug", "category": "kitchen", "active": true, "taxable": true, "prices": {"EUR": "12.50"}}`
+ * `{"sku": "MUG-01", "name": "Mug", "category": "kitchen", "active": true, "taxable": true, "sellerId": "potters-row", "prices": {"EUR": "12.50"}}`
  *
  * Prices are written in the currency's own decimals, neither more nor fewer: so nobody mistakes 12 euro for 12 cents.
  */
 import { DateTime, Effect, Result, Schema } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
-import { Sku } from "../domain/Ids.ts"
+import { SellerId, Sku } from "../domain/Ids.ts"
 import { Currency, format, maxAmount } from "../domain/Money.ts"
 import {
   Flag,
@@ -28,9 +28,13 @@ export interface ProductRow {
   readonly category?: string
   readonly active?: boolean
   readonly taxable?: boolean
+  readonly sellerId?: SellerId | typeof shopItself
   /** Minor units by currency. */
   readonly prices: Readonly<Record<string, bigint>>
 }
+
+/** Written as the seller of what had one, it makes the shop the seller again. */
+const shopItself = "-"
 
 const ProductRecord = Schema.Struct({
   sku: Sku,
@@ -38,13 +42,14 @@ const ProductRecord = Schema.Struct({
   category: Schema.optionalKey(text(80)),
   active: Schema.optionalKey(Flag),
   taxable: Schema.optionalKey(Flag),
+  sellerId: Schema.optionalKey(Schema.Union([SellerId, Schema.Literal(shopItself)])),
   prices: Schema.optionalKey(Schema.Record(Currency, Schema.String))
 })
 
 const checkRecord = checkWith(ProductRecord)
 
 const check = (value: unknown): Result.Result<ProductRow, ReadonlyArray<Problem>> =>
-  Result.flatMap(checkRecord(value), ({ active, category, name, prices, sku, taxable }) => {
+  Result.flatMap(checkRecord(value), ({ active, category, name, prices, sellerId, sku, taxable }) => {
     const amounts: Record<string, bigint> = {}
     const problems: Array<Problem> = []
     for (const [code, written] of Object.entries(prices ?? {})) {
@@ -59,6 +64,7 @@ const check = (value: unknown): Result.Result<ProductRow, ReadonlyArray<Problem>
       ...(category === undefined ? {} : { category }),
       ...(active === undefined ? {} : { active: flagged(active) }),
       ...(taxable === undefined ? {} : { taxable: flagged(taxable) }),
+      ...(sellerId === undefined ? {} : { sellerId }),
       prices: amounts
     })
   })
@@ -74,7 +80,7 @@ const minorUnits = (currency: Currency, written: string): bigint | string => {
 }
 
 export const productImport: ImportKind<ProductRow> = {
-  fields: ["sku", "name", "category", "active", "taxable", "prices"],
+  fields: ["sku", "name", "category", "active", "taxable", "sellerId", "prices"],
   check,
   keyOf: (row) => `product ${row.sku}`,
   apply: Effect.fnUntraced(function* (rows, run, at) {
@@ -96,6 +102,7 @@ interface StoredProduct {
   readonly category: string
   readonly active: boolean
   readonly taxable: boolean
+  readonly sellerId?: string
 }
 
 interface WantedProduct {
@@ -109,8 +116,10 @@ const wantedProduct = (
   stored: StoredProduct | undefined,
   run: ImportRun
 ): WantedProduct | ReadonlyArray<Problem> => {
-  const { prices, ...given } = row
-  const product = { active: true, taxable: true, ...stored, ...given }
+  const { prices, sellerId, ...given } = row
+  const { sellerId: before, ...known } = stored ?? {}
+  const seller = sellerId === shopItself ? undefined : (sellerId ?? before)
+  const product = { active: true, taxable: true, ...known, ...given }
   const { category, name } = product
   if (name === undefined || category === undefined) {
     return [
@@ -124,9 +133,14 @@ const wantedProduct = (
     stored.name === name &&
     stored.category === category &&
     stored.active === product.active &&
-    stored.taxable === product.taxable
+    stored.taxable === product.taxable &&
+    before === seller
   const change = stored === undefined ? "created" : same ? "unchanged" : "changed"
-  return { product: { ...product, name, category }, change, prices }
+  return {
+    product: { ...product, name, category, ...(seller === undefined ? {} : { sellerId: seller }) },
+    change,
+    prices
+  }
 }
 
 const StoredRows = Schema.Array(
@@ -135,7 +149,8 @@ const StoredRows = Schema.Array(
     name: Schema.String,
     category: Schema.String,
     active: Schema.Boolean,
-    taxable: Schema.Boolean
+    taxable: Schema.Boolean,
+    sellerId: Schema.NullOr(SellerId)
   })
 )
 const decodeStored = Schema.decodeUnknownEffect(StoredRows)
@@ -143,9 +158,14 @@ const decodeStored = Schema.decodeUnknownEffect(StoredRows)
 const storedProducts = Effect.fnUntraced(function* (skus: ReadonlyArray<Sku>) {
   const sql = yield* SqlClient
   const rows = yield* sql`
-    select sku, name, category, active, taxable from catalog.products where sku = any(${skus}::text[])`
+    select sku, name, category, active, taxable, seller_id as "sellerId" from catalog.products where sku = any(${skus}::text[])`
   const products = yield* Effect.orDie(decodeStored(rows))
-  return new Map(products.map((product): [string, StoredProduct] => [product.sku, product]))
+  return new Map(
+    products.map(({ sellerId, ...product }): [string, StoredProduct] => [
+      product.sku,
+      sellerId === null ? product : { ...product, sellerId }
+    ])
+  )
 })
 
 const priceRows = (wanted: ReadonlyArray<WantedProduct>) => {
@@ -174,14 +194,14 @@ const writeAll = Effect.fnUntraced(function* (wanted: ReadonlyArray<WantedProduc
   const products = wanted.filter((one) => one.change !== "unchanged").map((one) => one.product)
   if (products.length > 0) {
     yield* sql`
-      insert into catalog.products as p (sku, name, category, active, taxable, version, created_at, updated_at)
-      select x.sku, x.name, x.category, x.active, x.taxable, 1, ${now}::timestamptz, ${now}::timestamptz
+      insert into catalog.products as p (sku, name, category, active, taxable, seller_id, version, created_at, updated_at)
+      select x.sku, x.name, x.category, x.active, x.taxable, x."sellerId", 1, ${now}::timestamptz, ${now}::timestamptz
       from jsonb_to_recordset(${JSON.stringify(products)}::text::jsonb)
-        as x (sku text, name text, category text, active boolean, taxable boolean)
+        as x (sku text, name text, category text, active boolean, taxable boolean, "sellerId" text)
       order by x.sku
       on conflict (sku) do update set
         name = excluded.name, category = excluded.category, active = excluded.active, taxable = excluded.taxable,
-        version = p.version + 1, updated_at = excluded.updated_at`
+        seller_id = excluded.seller_id, version = p.version + 1, updated_at = excluded.updated_at`
   }
   const created = wanted.filter((one) => one.change === "created").map((one) => one.product.sku)
   if (created.length > 0) yield* initialiseStock(created)

@@ -42,10 +42,22 @@ const table: ReadonlyArray<
   ["CARAFE-GLASS", "Hand-blown glass carafe", "kitchen", "58.00", "53.00", "47.00", "8400", 0, 0]
 ]
 
+/** Who sells what of it; the shop sells the rest itself. */
+const sellers: Readonly<Record<string, string>> = {
+  "MUG-350-SAND": "potters-row",
+  "MUG-350-SLATE": "potters-row",
+  "DRIPPER-V60": "potters-row",
+  "BEANS-ETH-250": "hill-roasters",
+  "BEANS-COL-250": "hill-roasters",
+  "BACKPACK-22": "north-trail",
+  "TENT-2P": "north-trail"
+}
+
 export const products = table.map(([sku, name, category, USD, EUR, GBP, JPY]) => ({
   sku,
   name,
   category,
+  ...(sellers[sku] === undefined ? {} : { sellerId: sellers[sku] }),
   prices: { USD, EUR, GBP, JPY }
 }))
 

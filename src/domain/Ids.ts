@@ -28,6 +28,12 @@ export type CustomerId = typeof CustomerId.Type
 export const Sku = Schema.String.check(Schema.isPattern(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/)).pipe(Schema.brand("Sku"))
 export type Sku = typeof Sku.Type
 
+/** Somebody who sells through the shop; what names no seller the shop sells itself. */
+export const SellerId = Schema.String.check(Schema.isPattern(/^[A-Za-z0-9][A-Za-z0-9_-]{2,63}$/)).pipe(
+  Schema.brand("SellerId")
+)
+export type SellerId = typeof SellerId.Type
+
 export const WarehouseId = Schema.String.check(Schema.isPattern(/^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$/)).pipe(
   Schema.brand("WarehouseId")
 )

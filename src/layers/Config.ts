@@ -187,6 +187,7 @@ export const limitsOf = (values: Values): ShopLimits => ({
     paymentTimeout: values.PAYMENT_TIMEOUT,
     syncWait: values.CHECKOUT_SYNC_WAIT,
     captureMode: values.PAYMENT_CAPTURE_MODE,
+    feeBasisPoints: values.SELLER_FEE_BASIS_POINTS,
     holdFor: values.PAYMENT_HOLD_EXPIRY,
     captureRetriesMax: values.CAPTURE_MAX_RETRIES,
     captureBackoff: { base: values.CAPTURE_BACKOFF_BASE, cap: values.CAPTURE_BACKOFF_CAP },

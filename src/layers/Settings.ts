@@ -501,6 +501,14 @@ const payments = {
     about: "A deferred capture is made this long before the hold runs out, at the latest.",
     source: "N-067"
   }),
+  SELLER_FEE_BASIS_POINTS: whole(
+    1000,
+    {
+      about:
+        "What the shop keeps of what buyers pay for sellers' products, in hundredths of a per cent, unless an operator sets another fee for a seller. An order keeps the one it was confirmed with."
+    },
+    { minimum: 0, maximum: 10_000 }
+  ),
   REFUND_MAX_RETRIES: whole(
     3,
     { about: "After the first try; then the refund is left to an operator.", source: "N-015" },

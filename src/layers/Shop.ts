@@ -22,6 +22,7 @@ import type { ProviderEventLimits } from "../entities/providerEvent/ProviderEven
 import * as RateLimiterActor from "../entities/rateLimiter/RateLimiterActor.ts"
 import * as ReservationActor from "../entities/reservation/ReservationActor.ts"
 import type { ReservationLimits } from "../entities/reservation/ReservationDecider.ts"
+import * as SellerAccountActor from "../entities/sellerAccount/SellerAccountActor.ts"
 import { stockCounters } from "../entities/reservation/StockCounters.ts"
 import { AlertSinks } from "../gateways/AlertSinks.ts"
 import type { PaymentGateway } from "../gateways/PaymentGateway.ts"
@@ -155,6 +156,7 @@ export const defaultLimits: ShopLimits = {
     paymentTimeout: Duration.seconds(15),
     syncWait: Duration.seconds(25),
     captureMode: "immediate",
+    feeBasisPoints: 1000,
     holdFor: Duration.days(7),
     captureRetriesMax: 3,
     captureBackoff: { base: Duration.seconds(5), cap: Duration.seconds(60) },
@@ -287,6 +289,7 @@ export const layer = (
       actors.host(ReservationActor.hosting(reservation))
       actors.host(PaymentActor.hosting(payment))
       actors.host(OrderActor.hosting(order))
+      actors.host(SellerAccountActor.hosting)
       placed.serve(RateLimiter, RateLimiterActor.handlers())
     })
   )

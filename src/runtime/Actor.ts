@@ -53,7 +53,8 @@ export interface ActorDefinition<State, Command extends Tagged, Event extends Ta
    * with it its memory of keys, is forgotten once it is old enough; without this it is remembered for good.
    */
   readonly over?: (state: State) => boolean
-  readonly notices?: (event: Event, state: State, id: string) => ReadonlyArray<Notice>
+  /** `state` is the one after the event, `before` the one it came to. */
+  readonly notices?: (event: Event, state: State, id: string, before: State) => ReadonlyArray<Notice>
   /** Rows to add with an event; `state` is the one after it. */
   readonly rows?: (
     event: Event,

@@ -447,7 +447,7 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
           }
           state = definition.evolve(before, event)
           for (const { row, table } of definition.rows?.(event, state, cell.id) ?? []) writes.push([logOf(table), row])
-          const notices: ReadonlyArray<Notice> = definition.notices?.(event, state, cell.id) ?? []
+          const notices: ReadonlyArray<Notice> = definition.notices?.(event, state, cell.id, before) ?? []
           for (const notice of notices) {
             raised.push({
               readAt: cell.readAt,

@@ -12,10 +12,10 @@ const store = (entries: ReadonlyArray<CatalogEntry>) =>
   Effect.gen(function* () {
     const sql = yield* SqlClient
     yield* sql`insert into warehouse.warehouses values ('AMS-1', 'Amsterdam', 1, true) on conflict do nothing`
-    for (const { active, category, name, prices, sellable, sku, taxable, version } of entries) {
+    for (const { active, category, name, prices, sellable, sellerId, sku, taxable, version } of entries) {
       yield* sql`
-        insert into catalog.products (sku, name, category, active, taxable, version, created_at, updated_at)
-        values (${sku}, ${name}, ${category}, ${active}, ${taxable}, ${version}, now(), now())`
+        insert into catalog.products (sku, name, category, active, taxable, seller_id, version, created_at, updated_at)
+        values (${sku}, ${name}, ${category}, ${active}, ${taxable}, ${sellerId ?? null}, ${version}, now(), now())`
       yield* sql`insert into warehouse.stock (sku, warehouse_id, on_hand) values (${sku}, 'AMS-1', ${sellable})`
       for (const [currency, price] of Object.entries(prices)) {
         yield* sql`

@@ -2,7 +2,7 @@ import { assert, it } from "@effect/vitest"
 import { Effect, type Layer } from "effect"
 import { Catalog, type CatalogEntry } from "../../src/catalog/Catalog.ts"
 import type { Cursor } from "../../src/catalog/Product.ts"
-import { Sku } from "../../src/domain/Ids.ts"
+import { SellerId, Sku } from "../../src/domain/Ids.ts"
 import { Currency } from "../../src/domain/Money.ts"
 
 export const EUR = Currency.make("EUR")
@@ -22,7 +22,7 @@ export const entry = (sku: string, rest: Partial<CatalogEntry> = {}): CatalogEnt
 
 /** What every catalog does, whatever it reads from: `layerOf` makes one which holds these products. */
 export const conforms = (layerOf: (entries: ReadonlyArray<CatalogEntry>) => Layer.Layer<Catalog>): void => {
-  const mug = entry("MUG-350", { name: "Stoneware mug", sellable: 7 })
+  const mug = entry("MUG-350", { name: "Stoneware mug", sellable: 7, sellerId: SellerId.make("potters-row") })
   const pen = entry("PEN-01", {
     name: "Brass pen",
     category: "desk",
@@ -45,6 +45,7 @@ export const conforms = (layerOf: (entries: ReadonlyArray<CatalogEntry>) => Laye
         taxable: true,
         version: 1,
         sellable: 7,
+        sellerId: mug.sellerId!,
         price: { unit: { amount: 1250n, currency: EUR }, version: 1 }
       })
       assert.deepStrictEqual(found.get(pen.sku)?.price, { unit: { amount: 990n, currency: EUR }, version: 3 })

@@ -34,6 +34,30 @@ describe("given an empty catalog", () => {
     }).pipe(Effect.provide(layerMigrated))
   )
 
+  it.effect(
+    "when a product names its seller, then it keeps it until it names another, or `-` for the shop itself",
+    () =>
+      Effect.gen(function* () {
+        const sold = Effect.flatMap(SqlClient, (sql) =>
+          Effect.map(
+            sql<{ readonly seller: string | null; readonly version: number }>`
+            select seller_id as seller, version from catalog.products where sku = 'MUG-01'`,
+            ([row]) => [row?.seller, row?.version]
+          )
+        )
+        yield* importAll(productImport, "first", [{ ...mug, sellerId: "potters-row" }])
+        assert.deepStrictEqual(yield* sold, ["potters-row", 1])
+        yield* importAll(productImport, "second", [{ sku: "MUG-01", prices: { EUR: "13.00" } }])
+        assert.deepStrictEqual(yield* sold, ["potters-row", 1])
+        const { bad } = yield* importAll(productImport, "third", [{ sku: "MUG-01", sellerId: "Potter's row" }])
+        assert.match(bad[0]!, /^1 sellerId: /)
+        yield* importAll(productImport, "fourth", [{ sku: "MUG-01", sellerId: "red-thread" }])
+        assert.deepStrictEqual(yield* sold, ["red-thread", 2])
+        yield* importAll(productImport, "fifth", [{ sku: "MUG-01", sellerId: "-" }])
+        assert.deepStrictEqual(yield* sold, [null, 3])
+      }).pipe(Effect.provide(layerMigrated))
+  )
+
   it.effect("when lines are bad, then each is reported by line, field and reason, and the good ones are applied", () =>
     Effect.gen(function* () {
       const { bad, ...report } = yield* importAll(productImport, "first", [

@@ -6,6 +6,7 @@ import { compensationTransitions } from "../../src/entities/failedCompensation/F
 import { orderTransitions } from "../../src/entities/order/Order.ts"
 import { sagaTransitions } from "../../src/entities/payment/Payment.ts"
 import { orderPaymentStatus } from "../../src/entities/payment/PaymentDecider.ts"
+import { ledgers } from "../../src/entities/sellerAccount/SellerAccountDecider.ts"
 import { type AnyMachine, markdown, matrixOf, movesOf } from "../fixtures/Machine.ts"
 import { alertMachine } from "../fixtures/machines/AlertMachine.ts"
 import { cartMachine } from "../fixtures/machines/CartMachine.ts"
@@ -21,6 +22,7 @@ import {
 } from "../fixtures/machines/PaymentMachine.ts"
 import { providerEventMachine } from "../fixtures/machines/ProviderEventMachine.ts"
 import { reservationMachine } from "../fixtures/machines/ReservationMachine.ts"
+import { sellerAccountMachine } from "../fixtures/machines/SellerAccountMachine.ts"
 
 type Transitions = Readonly<Record<string, ReadonlyArray<string>>>
 type Moves = ReturnType<typeof movesOf>
@@ -139,6 +141,11 @@ const pages: Readonly<Record<string, Page>> = {
       transitions: tableOf(compensationTransitions),
       matrix: matrixOf(failedCompensationMachine)
     }
+  },
+  "seller-account": {
+    machine: sellerAccountMachine,
+    names: [...sellerAccountMachine.statuses, ...ledgers],
+    parts: { matrix: matrixOf(sellerAccountMachine) }
   },
   "provider-event": {
     machine: providerEventMachine,

@@ -6,6 +6,7 @@ import type { Tagged } from "../../src/runtime/Actor.ts"
 import { Alert } from "../../src/entities/alert/Alert.ts"
 import { Cart } from "../../src/entities/cart/Cart.ts"
 import { FailedCompensation } from "../../src/entities/failedCompensation/FailedCompensation.ts"
+import { SellerAccount } from "../../src/entities/sellerAccount/SellerAccount.ts"
 import { type Entry, entryOf, historyOf, narrowed, play, sample } from "../fixtures/Histories.ts"
 import { forgotten, type Machine, step } from "../fixtures/Machine.ts"
 import { stored, written } from "../fixtures/StoredRow.ts"
@@ -23,7 +24,8 @@ const receivers: Readonly<Record<string, { readonly protocol: { readonly request
   {
     [Alert.type]: Alert,
     [FailedCompensation.type]: FailedCompensation,
-    [Cart.type]: Cart
+    [Cart.type]: Cart,
+    [SellerAccount.type]: SellerAccount
   }
 
 export const laws = <State extends Tagged, Command extends Tagged, Event extends Tagged, Refusal extends Tagged>(
@@ -127,8 +129,9 @@ export const laws = <State extends Tagged, Command extends Tagged, Event extends
       for (const { events, before } of play(machine, past)) {
         let state = before
         for (const event of events) {
+          const earlier = state
           state = definition.evolve(state, event)
-          for (const { message, receiver } of definition.notices?.(event, state, id) ?? []) {
+          for (const { message, receiver } of definition.notices?.(event, state, id, earlier) ?? []) {
             const rpc = receivers[receiver.type]?.protocol.requests.get(message._tag) as Rpc.AnyWithProps | undefined
             assert(rpc !== undefined, `${receiver.type} knows no ${message._tag}`)
             const decode = Schema.decodeUnknownSync(

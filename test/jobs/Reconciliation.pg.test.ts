@@ -256,6 +256,15 @@ describe("given orders and payments", () => {
         `update payment.payments set refunds = '[{"status":"completed","amount":"5"}]' where id = $1`,
         "update payment.payments set refunds = null where id = $1"
       ],
+      escrow_of_orders: [
+        `update payment.payments set escrow = '{"parts":[{"sellerId":"potters-row","amount":"50","captured":"50","givenBack":"0"}],"feeBasisPoints":1000,"revision":1}' where id = $1`,
+        "update payment.payments set escrow = null where id = $1"
+      ],
+      escrow_of_sellers: [
+        `insert into escrow.seller_accounts (id, version, fees, balances, payouts, postings, created_at, updated_at)
+          values ($1, 1, '[]', '[{"currency":"EUR","buyerPayments":"-5","refunded":"0","fees":"0","held":"5","released":"0","debt":"0","inPayout":"0","paidOut":"0"}]', '[]', 1, now(), now())`,
+        "delete from escrow.seller_accounts where id = $1"
+      ],
       transfer_sums: [
         `update payment.payments set method = 'bank_transfer', transfer_reference = 'RF', received = captured, intent = null, chargebacks = jsonb_build_array(intent) where id = $1`,
         "update payment.payments set method = null, transfer_reference = null, received = null, intent = chargebacks ->> 0, chargebacks = null where id = $1"

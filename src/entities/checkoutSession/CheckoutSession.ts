@@ -3,7 +3,16 @@ import { Schema } from "effect"
 import { Entity } from "effect/cluster"
 import { Rpc } from "effect/rpc"
 import { Address } from "../../domain/Address.ts"
-import { CartId, CheckoutId, CustomerId, IdempotencyKey, OrderId, OrderNumber, Sku } from "../../domain/Ids.ts"
+import {
+  CartId,
+  CheckoutId,
+  CustomerId,
+  IdempotencyKey,
+  OrderId,
+  OrderNumber,
+  SellerId,
+  Sku
+} from "../../domain/Ids.ts"
 import { Amount, Currency, Money } from "../../domain/Money.ts"
 import { OfflineMethod } from "../../domain/OfflineMethod.ts"
 import { Quantity } from "../../domain/Quantity.ts"
@@ -61,7 +70,9 @@ export const CheckoutLine = Schema.Struct({
   name: Schema.String,
   quantity: Quantity,
   unitPrice: Amount,
-  total: Amount
+  total: Amount,
+  /** Who gets the money for it; absent for the shop itself. */
+  sellerId: Schema.optionalKey(SellerId)
 })
 export type CheckoutLine = typeof CheckoutLine.Type
 

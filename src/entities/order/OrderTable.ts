@@ -85,7 +85,8 @@ const orderLines: LogTable = {
     name: "text",
     quantity: "int",
     unit_price: "bigint",
-    total: "bigint"
+    total: "bigint",
+    seller_id: "text"
   }
 }
 
@@ -98,9 +99,9 @@ interface Added {
 export const orderRows = (event: Event, id: string): ReadonlyArray<Added> => {
   switch (event._tag) {
     case "Placed":
-      return event.terms.lines.map(({ name, quantity, sku, total, unitPrice }, index) => ({
+      return event.terms.lines.map(({ name, quantity, sellerId, sku, total, unitPrice }, index) => ({
         table: orderLines,
-        row: { order_id: id, line: index + 1, sku, name, quantity, unit_price: unitPrice, total }
+        row: { order_id: id, line: index + 1, sku, name, quantity, unit_price: unitPrice, total, seller_id: sellerId }
       }))
     case "Confirmed": {
       const { at, by: actor } = event

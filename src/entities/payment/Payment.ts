@@ -2,8 +2,9 @@
 import { Schema } from "effect"
 import { Entity } from "effect/cluster"
 import { Rpc } from "effect/rpc"
-import { CustomerId } from "../../domain/Ids.ts"
+import { CustomerId, IdempotencyKey } from "../../domain/Ids.ts"
 import { Amount, Currency } from "../../domain/Money.ts"
+import { Escrow } from "./Escrow.ts"
 import { OfflineMethod } from "../../domain/OfflineMethod.ts"
 import { TransferReference } from "../../domain/TransferReference.ts"
 import { GivenBack, Receipt } from "./Receipt.ts"
@@ -93,6 +94,8 @@ export const PaymentState = Schema.TaggedUnion({
     /** Oldest first; together with what is `refunded` otherwise never above what was captured. REQ-PAY-06. */
     refunds: Schema.optionalKey(Schema.Array(Refund)),
     chargebacks: Schema.optionalKey(Schema.Array(Chargeback)),
+    /** What of it is sellers'; absent where the shop sells everything itself. */
+    escrow: Schema.optionalKey(Escrow),
     /** Absent: at the payment provider. */
     method: Schema.optionalKey(OfflineMethod),
     /** What the customer writes on a transfer. */
@@ -130,6 +133,7 @@ export const PaymentView = Schema.Struct({
   refundPending: Schema.optionalKey(Amount),
   refunds: Schema.optionalKey(Schema.Array(RefundView)),
   chargebacks: Schema.optionalKey(Schema.Array(Chargeback)),
+  escrow: Schema.optionalKey(Escrow),
   /** Absent: at the payment provider; the fields below are of the other methods only. */
   method: Schema.optionalKey(OfflineMethod),
   transferReference: Schema.optionalKey(TransferReference),
@@ -142,8 +146,19 @@ export const PaymentView = Schema.Struct({
 })
 export type PaymentView = typeof PaymentView.Type
 
-/** Changed only by the processes of its checkout, which live beside it; others may look. */
-export const Payment = Entity.make("Payment", [Rpc.make("GetPayment", { success: Schema.NullOr(PaymentView) })])
+/** Changed only by the processes of its checkout, which live beside it; others may look, and say that its order is closed. */
+export const Payment = Entity.make("Payment", [
+  Rpc.make("GetPayment", { success: Schema.NullOr(PaymentView) }),
+  /**
+   * What is held for sellers is theirs from now on: the order is closed, or an operator (`by`) says so. Nothing to do where the shop sells
+   * everything itself, and when it is done already. REQ-ESC-01.
+   */
+  Rpc.make("ReleaseEscrow", {
+    payload: { key: IdempotencyKey, by: Schema.optionalKey(CustomerId) },
+    success: PaymentView,
+    error: PaymentConflict
+  })
+])
 
 /** Keys at the provider: one names one intent, for good. REQUIREMENTS A.4. */
 export const providerKeys = {

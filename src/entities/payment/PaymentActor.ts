@@ -4,6 +4,7 @@ import type { ActorDefinition } from "../../runtime/Actor.ts"
 import type { ActorOptions } from "../../runtime/Actors.ts"
 import { Payment, PaymentConflict, type PaymentState } from "./Payment.ts"
 import { paymentNotices } from "./PaymentNotices.ts"
+import { sellerNotices } from "./SellerNotices.ts"
 import { type Command, decide, Event, evolve, holdEndOf, type PaymentLimits, view } from "./PaymentDecider.ts"
 import { paymentRows, paymentTable } from "./PaymentTable.ts"
 import { RefundNotPossible, RefundTooLarge } from "./Refund.ts"
@@ -35,7 +36,7 @@ export const make = (limits: PaymentLimits): PaymentDefinition => ({
   refusal: PaymentRefusal,
   table: paymentTable,
   rows: paymentRows,
-  notices: paymentNotices,
+  notices: (event, state, id, before) => [...sellerNotices(before, state, id), ...paymentNotices(event, state, id)],
   timers: (state) => {
     if (state._tag === "Absent") return {}
     if (state.saga === "none" && state.nextAttemptAt !== undefined) {
@@ -61,6 +62,6 @@ export const make = (limits: PaymentLimits): PaymentDefinition => ({
 export const hosting = (definition: PaymentDefinition): ActorOptions<PaymentDefinition, typeof Payment> => ({
   definition,
   contract: Payment,
-  reply: (state) => state as never,
+  reply: (state) => view(state)!,
   questions: { GetPayment: (state) => Result.succeed(view(state)) }
 })

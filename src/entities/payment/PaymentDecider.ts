@@ -27,6 +27,8 @@ import {
 } from "./RefundDecider.ts"
 import { decideReceipt, evolveReceipt, owedOf, receiptCommands, receiptEvents, receivedOf } from "./ReceiptDecider.ts"
 import { refundView } from "./Refund.ts"
+import { Sellers } from "./Escrow.ts"
+import { beginEscrow, withEscrow } from "./SellerParts.ts"
 
 const offline = { method: Schema.optionalKey(OfflineMethod), transferReference: Schema.optionalKey(TransferReference) }
 
@@ -38,6 +40,7 @@ export const Command = Schema.TaggedUnion({
     amount: Amount,
     currency: Currency,
     captureMode: Schema.optionalKey(CaptureMode),
+    sellers: Schema.optionalKey(Sellers),
     ...offline
   },
   IntentCreated: { intent: IntentReference },
@@ -61,6 +64,8 @@ export const Command = Schema.TaggedUnion({
   Voided: {},
   /** Given back without a record of its own. */
   Refunded: { amount: Amount },
+  /** What is held for sellers is theirs. */
+  ReleaseEscrow: { by: Schema.optionalKey(CustomerId) },
   ...refundCommands,
   ...receiptCommands
 })
@@ -74,6 +79,7 @@ export const Event = Schema.TaggedUnion({
     amount: Amount,
     currency: Currency,
     captureMode: Schema.optionalKey(CaptureMode),
+    sellers: Schema.optionalKey(Sellers),
     ...offline
   },
   IntentCreated: { intent: IntentReference },
@@ -91,6 +97,7 @@ export const Event = Schema.TaggedUnion({
   },
   Voided: {},
   Refunded: { amount: Amount },
+  EscrowReleased: { by: Schema.optionalKey(CustomerId), ...at },
   ...refundEvents,
   ...receiptEvents
 })
@@ -141,13 +148,14 @@ export const decide =
       ) {
         return conflict(state, command)
       }
-      const { captureMode, method, transferReference } = command
+      const { captureMode, method, sellers, transferReference } = command
       // What costs nothing waits for nothing; and a transfer which nobody could match would never be found.
       const matched = (method === "bank_transfer") === (transferReference !== undefined)
       if (!matched || (method !== undefined && amount === 0n)) return conflict(state, command)
       const how = {
         ...(captureMode === undefined ? {} : { captureMode }),
         ...(method === undefined ? {} : { method }),
+        ...(sellers === undefined ? {} : { sellers }),
         ...(transferReference === undefined ? {} : { transferReference })
       }
       return Result.succeed([{ _tag: "Begun", attempt, customerId, amount, currency, ...how }])
@@ -220,6 +228,13 @@ export const decide =
           ? Result.succeed([{ _tag: "Refunded", amount: command.amount }])
           : conflict(state, command)
       }
+      case "ReleaseEscrow": {
+        const { escrow } = state
+        if (escrow === undefined || escrow.releasedAt !== undefined || state.amount === 0n) return Result.succeed([])
+        if (saga !== "captured" && saga !== "refunded") return conflict(state, command)
+        const { by } = command
+        return Result.succeed([{ _tag: "EscrowReleased", ...(by === undefined ? {} : { by }), at: now }])
+      }
       case "RequestRefund":
       case "StartRefund":
       case "RefundTryFailed":
@@ -240,9 +255,11 @@ export const decide =
   }
 
 /** Total: events are facts, so replay cannot fail. */
-export const evolve = (state: PaymentState, event: Event): PaymentState => {
+export const evolve = (state: PaymentState, event: Event): PaymentState => withEscrow(moved(state, event))
+
+const moved = (state: PaymentState, event: Event): PaymentState => {
   if (event._tag === "Begun") {
-    const { amount, attempt, captureMode, currency, customerId, method, transferReference } = event
+    const { amount, attempt, captureMode, currency, customerId, method, sellers, transferReference } = event
     return {
       _tag: "Present",
       attempt,
@@ -258,6 +275,7 @@ export const evolve = (state: PaymentState, event: Event): PaymentState => {
       refunded: 0n,
       resolutions: 0,
       ...(captureMode === undefined ? {} : { captureMode }),
+      ...(sellers === undefined ? {} : { escrow: beginEscrow(sellers) }),
       ...(method === undefined ? {} : { method }),
       ...(transferReference === undefined ? {} : { transferReference })
     }
@@ -309,6 +327,12 @@ export const evolve = (state: PaymentState, event: Event): PaymentState => {
       const all = refunded === state.captured
       return { ...rest, refunded, status: all ? "refunded" : "partially_refunded", saga: all ? "refunded" : "captured" }
     }
+    case "EscrowReleased": {
+      const { escrow } = state
+      return escrow === undefined
+        ? state
+        : { ...state, escrow: { ...escrow, revision: escrow.revision + 1, releasedAt: event.at } }
+    }
     case "RefundRequested":
     case "RefundStarted":
     case "RefundPending":
@@ -342,7 +366,7 @@ export const holdEndOf = ({ authorizedAt, holdUntil }: PresentPayment, { holdFor
 export const view = (state: PaymentState): PaymentView | null => {
   if (state._tag === "Absent") return null
   const { amount, attempt, captureMode, captureRetryCount, captured, chargebacks, currency, holdUntil } = state
-  const { givenBack, method, receipts, refunded, refunds, saga, status, transferReference } = state
+  const { escrow, givenBack, method, receipts, refunded, refunds, saga, status, transferReference } = state
   return {
     attempt,
     status,
@@ -357,6 +381,7 @@ export const view = (state: PaymentState): PaymentView | null => {
     ...(holdUntil === undefined ? {} : { holdUntil }),
     ...(refunds === undefined ? {} : { refunds: refunds.map(refundView) }),
     ...(chargebacks === undefined ? {} : { chargebacks }),
+    ...(escrow === undefined ? {} : { escrow }),
     ...(method === undefined ? {} : { method, received: receivedOf(state), owed: owedOf(state) }),
     ...(transferReference === undefined ? {} : { transferReference }),
     ...(receipts === undefined ? {} : { receipts }),

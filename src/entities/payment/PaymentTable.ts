@@ -40,6 +40,7 @@ export const paymentTable: StateTable<PaymentState> = {
     refunds: "jsonb",
     refund_pending: "bigint",
     chargebacks: "jsonb",
+    escrow: "jsonb",
     method: "text",
     transfer_reference: "text",
     receipts: "jsonb",
@@ -76,6 +77,7 @@ export const paymentTable: StateTable<PaymentState> = {
       // The table's own constraint adds it up with what is refunded.
       refund_pending: pendingOf(state),
       chargebacks: state.chargebacks,
+      escrow: state.escrow,
       method: state.method,
       transfer_reference: state.transferReference,
       receipts: state.receipts,
@@ -112,6 +114,7 @@ export const paymentTable: StateTable<PaymentState> = {
         captureMode: row["capture_mode"],
         refunds: row["refunds"],
         chargebacks: row["chargebacks"],
+        escrow: row["escrow"],
         method: row["method"],
         transferReference: row["transfer_reference"],
         receipts: row["receipts"],
@@ -168,6 +171,10 @@ export const paymentRows = (event: Event, state: PaymentState, id: string): Read
         { table: bankTransfers, row },
         operatorDid({ at, actor, operation: "RecordBankTransfer", subject: id, details })
       ]
+    }
+    case "EscrowReleased": {
+      const { at, by: actor } = event
+      return actor === undefined ? [] : [operatorDid({ at, actor, operation: "ReleaseEscrow", subject: id })]
     }
     case "GivenBack": {
       const { amount, at, by: actor, reason } = event

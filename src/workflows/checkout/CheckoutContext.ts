@@ -40,13 +40,13 @@ export const layer = (limits: CheckoutLimits): Layer.Layer<CheckoutContext, neve
       const records = makeRecords(actors, definitions.failed)
       const journal = yield* Journal
       const stepsOn = (on: Journal["Service"]) => ({
-        steps: makeSteps(on, records, limits.captureMode),
+        steps: makeSteps(on, records, limits),
         refunds: makeRefunds(on, records)
       })
       return CheckoutContext.of({
         limits,
         ...stepsOn(journal),
-        offline: makeOffline(journal),
+        offline: makeOffline(journal, limits),
         stepsOn,
         withGroup: (id, use) =>
           Effect.flatMap(load(id), (group) => {

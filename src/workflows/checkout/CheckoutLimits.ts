@@ -10,6 +10,8 @@ export interface CheckoutLimits {
   readonly syncWait: Duration.Duration
   /** Whether an authorized order is captured at once. REQ-CAP-08. */
   readonly captureMode: CaptureMode
+  /** What the shop keeps of a seller's money unless it has agreed on something else with it. */
+  readonly feeBasisPoints: number
   /** How long a hold lives when the provider gives no date. N-026. */
   readonly holdFor: Duration.Duration
   /** Failed retries before a payment is given up; the first attempt is not a retry. N-011. */

@@ -21,6 +21,7 @@ import type { Authorization, Capture, Settlement } from "../../entities/payment/
 import { orderPaymentStatus } from "../../entities/payment/PaymentDecider.ts"
 import type { ReservationState } from "../../entities/reservation/Reservation.ts"
 import { compensationRefund } from "../../entities/payment/Refund.ts"
+import { partsOf } from "../../entities/payment/SellerParts.ts"
 import type { Journal, Transaction } from "../../runtime/Journal.ts"
 import type { Row } from "../../runtime/Table.ts"
 import { type FailedRecord, type FailedRecords, leave } from "../compensation/FailedRecords.ts"
@@ -68,7 +69,17 @@ const opened = (transaction: Transaction, group: Group): PresentCheckout => {
   return state
 }
 
-export const make = (journal: Journal["Service"], records: FailedRecords, captureMode: CaptureMode) => {
+export interface StepOptions {
+  readonly captureMode: CaptureMode
+  /** The shop's usual fee. */
+  readonly feeBasisPoints: number
+}
+
+export const make = (
+  journal: Journal["Service"],
+  records: FailedRecords,
+  { captureMode, feeBasisPoints }: StepOptions
+) => {
   const unit = <A>(
     group: Group,
     attempt: Attempt,
@@ -124,6 +135,7 @@ export const make = (journal: Journal["Service"], records: FailedRecords, captur
     ): Stepped<AttemptOutcome | undefined> => {
       const { number } = attempt
       const skus = terms.lines.map(({ sku }) => sku)
+      const parts = partsOf(terms.lines, terms.totals)
       return Effect.gen(function* () {
         const startedAt = yield* DateTime.now
         return yield* journal.unit<AttemptOutcome | undefined, StepConflict>({
@@ -170,7 +182,8 @@ export const make = (journal: Journal["Service"], records: FailedRecords, captur
                 customerId: session.owner,
                 amount: terms.totals.total,
                 currency: session.currency,
-                ...(captureMode === "immediate" ? {} : { captureMode })
+                ...(captureMode === "immediate" ? {} : { captureMode }),
+                ...(parts.length === 0 ? {} : { sellers: { parts, feeBasisPoints } })
               })
             )
             return undefined

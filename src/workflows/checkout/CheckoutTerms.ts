@@ -120,13 +120,17 @@ export const make = Effect.gen(function* () {
         Effect.fromResult(lineTotal(line)).pipe(
           Effect.mapBoth({
             onFailure: tooLarge,
-            onSuccess: (total) => ({
-              sku: line.sku,
-              name: products[index]!.name,
-              quantity: line.quantity,
-              unitPrice: line.unitPrice.amount,
-              total: total.amount
-            })
+            onSuccess: (total) => {
+              const { name, sellerId } = products[index]!
+              return {
+                sku: line.sku,
+                name,
+                quantity: line.quantity,
+                unitPrice: line.unitPrice.amount,
+                total: total.amount,
+                ...(sellerId === undefined ? {} : { sellerId })
+              }
+            }
           })
         )
       ),

@@ -23,8 +23,10 @@ import type { PaymentRefusal } from "../../entities/payment/PaymentActor.ts"
 import { orderPaymentStatus } from "../../entities/payment/PaymentDecider.ts"
 import type { ReceiptId } from "../../entities/payment/Receipt.ts"
 import { owedOf, receiptNamed, receivedOf } from "../../entities/payment/ReceiptDecider.ts"
+import { partsOf } from "../../entities/payment/SellerParts.ts"
 import type { Journal, Transaction } from "../../runtime/Journal.ts"
 import { cellsOf, type Group } from "../checkout/CheckoutActors.ts"
+import type { CheckoutLimits } from "../checkout/CheckoutLimits.ts"
 import { observed } from "../checkout/CheckoutMetrics.ts"
 import { type Attempt, orderTerms, StepConflict } from "../checkout/CheckoutSteps.ts"
 import { followMoney } from "../checkout/FollowMoney.ts"
@@ -47,7 +49,7 @@ const expiries = {
 const must = <A, E>(transaction: Transaction, result: Result.Result<A, E>): A =>
   Result.isSuccess(result) ? result.success : transaction.abort(new StepConflict({ refusal: result.failure }))
 
-export const make = (journal: Journal["Service"]) => {
+export const make = (journal: Journal["Service"], { feeBasisPoints }: Pick<CheckoutLimits, "feeBasisPoints">) => {
   const unit = <A>(
     group: Group,
     step: string,
@@ -84,6 +86,7 @@ export const make = (journal: Journal["Service"]) => {
           ...(method === "bank_transfer" ? { transferReference: referenceFrom(randomBytes(8)) } : {})
         }
         const { number, ...asked } = attempt
+        const parts = partsOf(bought.lines, bought.totals)
         return yield* journal.unit<AttemptOutcome, StepConflict>({
           cells: freezing === undefined ? cellsOf(group) : [...cellsOf(group), freezing.cell],
           cause: "checkout place",
@@ -130,7 +133,8 @@ export const make = (journal: Journal["Service"]) => {
                 customerId,
                 amount,
                 currency,
-                ...how
+                ...how,
+                ...(parts.length === 0 ? {} : { sellers: { parts, feeBasisPoints } })
               })
             )
             const order = must(

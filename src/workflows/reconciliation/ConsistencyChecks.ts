@@ -160,6 +160,46 @@ const invariants: ReadonlyArray<Invariant> = [
     ofOrders: true
   },
   {
+    // REQ-ESC-02
+    name: "escrow_of_orders",
+    severity: "critical",
+    about: "orders whose sellers' books are not what their payment says",
+    table: "(select * from payment.payments where escrow is not null) sold",
+    wrong: `not exists (select from runtime.notices n where n.source_id = t.id and n.source_type = 'Payment' and n.receiver_type = 'SellerAccount')
+      and exists (
+        select from jsonb_to_recordset(t.escrow -> 'parts') s ("sellerId" text, captured bigint, "givenBack" bigint)
+        cross join lateral (
+          select coalesce(-sum(l.buyer_payments), 0) as captured, coalesce(sum(l.refunded), 0) as given_back, coalesce(sum(l.fees), 0) as fees,
+            coalesce(sum(l.held), 0) as held, coalesce(sum(l.released + l.debt), 0) as theirs
+          from escrow.postings l where l.order_id = t.id and l.seller_id = s."sellerId" and l.currency = t.currency
+        ) b
+        where b.captured <> s.captured or b.given_back <> s."givenBack"
+          or case when t.escrow ? 'releasedAt' then b.theirs else b.held end <> s.captured - s."givenBack" - b.fees)`,
+    met: "'captured ' || t.captured || ', refunded ' || t.refunded || ', ' || (t.escrow -> 'parts')::text",
+    ofOrders: true
+  },
+  {
+    // REQ-ESC-01
+    name: "escrow_of_sellers",
+    severity: "critical",
+    about: "sellers' accounts which are not the sum of their postings, or do not add up to zero",
+    table: "escrow.seller_accounts",
+    wrong: `exists (
+      select from jsonb_to_recordset(t.balances) b (
+        currency text, "buyerPayments" bigint, refunded bigint, fees bigint, held bigint, released bigint, debt bigint, "inPayout" bigint,
+        "paidOut" bigint)
+      cross join lateral (
+        select sum(l.buyer_payments) as buyer_payments, sum(l.refunded) as refunded, sum(l.fees) as fees, sum(l.held) as held,
+          sum(l.released) as released, sum(l.debt) as debt, sum(l.in_payout) as in_payout, sum(l.paid_out) as paid_out
+        from escrow.postings l where l.seller_id = t.id and l.currency = b.currency
+      ) s
+      where b."buyerPayments"::numeric + b.refunded + b.fees + b.held + b.released + b.debt + b."inPayout" + b."paidOut" <> 0
+        or (b."buyerPayments", b.refunded, b.fees, b.held, b.released, b.debt, b."inPayout", b."paidOut") is distinct from
+          (s.buyer_payments, s.refunded, s.fees, s.held, s.released, s.debt, s.in_payout, s.paid_out))`,
+    met: "t.balances::text",
+    ofOrders: false
+  },
+  {
     // REQ-BNK-02
     name: "transfer_sums",
     severity: "critical",

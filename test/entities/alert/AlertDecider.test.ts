@@ -157,17 +157,18 @@ it("whoever asked for it hears once that all sinks have accepted it, and not of 
   const { definition, id } = machine
   const state = alerts["open, unsent"]!
   const delivered = at(state, { _tag: "Delivered", sink: "pager", page: 1, action: "trigger" })
-  assert.deepStrictEqual(definition.notices!(delivered.events[0]!, delivered.state, id), [
+  assert.deepStrictEqual(definition.notices!(delivered.events[0]!, delivered.state, id, state), [
     { receiver: state.tell!, message: { _tag: "AlertSent" } }
   ])
-  const acknowledged = at(alerts["acknowledged"]!, {
+  const before = alerts["acknowledged"]!
+  const acknowledged = at(before, {
     _tag: "Delivered",
     sink: "pager",
     page: 1,
     action: "acknowledge"
   })
   assert.strictEqual(acknowledged.events.length, 1)
-  assert.deepStrictEqual(definition.notices!(acknowledged.events[0]!, acknowledged.state, id), [])
+  assert.deepStrictEqual(definition.notices!(acknowledged.events[0]!, acknowledged.state, id, before), [])
 })
 
 it("what an operator does is in the audit trail, what the system does is not (REQ-ADM-03)", () => {

@@ -226,7 +226,12 @@ describe("wake-ups and notices", () => {
 
   it("a cart which is merged into another tells it its lines, in the name of the new owner", () => {
     const { state } = at(active({ owner: bob }), { _tag: "MergeInto", by: bob, into: guestCartId, owner: ada })
-    const told = notices!({ _tag: "MergedInto", into: guestCartId, owner: ada, at: start }, state, cartId)
+    const told = notices!(
+      { _tag: "MergedInto", into: guestCartId, owner: ada, at: start },
+      state,
+      cartId,
+      active({ owner: bob })
+    )
     assert.deepStrictEqual(told, [
       {
         receiver: { type: "Cart", id: guestCartId },

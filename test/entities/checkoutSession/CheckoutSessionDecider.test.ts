@@ -324,7 +324,8 @@ describe("wake-ups and notices", () => {
       notices!(
         { _tag: "Ended", attempt: 2, confirmKey: confirmKey(2), outcome, at: start },
         checkouts.confirming,
-        checkoutId
+        checkoutId,
+        checkouts.confirming
       )
     const receiver = { type: "Cart", id: cartId }
     const complete: { readonly _tag: string } & object = { _tag: "Complete", checkoutId, orderId } as { _tag: string }

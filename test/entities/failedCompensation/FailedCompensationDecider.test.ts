@@ -105,11 +105,11 @@ describe("given a void that always fails", () => {
     for (let retry = 0; retry < 3; retry++) {
       assert(state._tag === "Pending")
       now = state.nextAttemptAt!
-      state = at(state, { _tag: "Start" }, now).state
-      const failed = at(state, attemptFailed, now)
+      const started = at(state, { _tag: "Start" }, now).state
+      const failed = at(started, attemptFailed, now)
       state = failed.state
       seen.push(waits(state, now))
-      for (const { message } of machine.definition.notices!(failed.events[0]!, state, machine.id))
+      for (const { message } of machine.definition.notices!(failed.events[0]!, state, machine.id, started))
         raised.push(message._tag)
     }
     assert.deepStrictEqual(seen, [1, 2, 4, undefined])
@@ -143,7 +143,8 @@ it("what nobody knows how to repeat stays pending, is not counted as a retry, an
   const first = at(retrying, { _tag: "Unhandled" })
   assert(first.state._tag === "Pending")
   assert.deepStrictEqual([first.state.unhandled, first.state.retryCount], [true, 0])
-  const noticesOf = ({ events, state }: typeof first) => machine.definition.notices!(events[0]!, state, machine.id)
+  const noticesOf = ({ events, state }: typeof first) =>
+    machine.definition.notices!(events[0]!, state, machine.id, retrying)
   assert.lengthOf(noticesOf(first), 1)
   const second = at(at(first.state, { _tag: "Start" }).state, { _tag: "Unhandled" })
   assert.lengthOf(second.events, 1)
@@ -157,7 +158,7 @@ it("a record that is made again is the one there is", () => {
 
 it("its alert says whose order it is, how much money, and why, and has the authorization only as its hash (T-CMP-10, REQ-CPN-03, REQ-SEC-02)", () => {
   const { events, state } = at({ _tag: "Absent" }, { _tag: "Record", ...failedVoid })
-  const notices = machine.definition.notices!(events[0]!, state, machine.id)
+  const notices = machine.definition.notices!(events[0]!, state, machine.id, { _tag: "Absent" })
   assert.deepStrictEqual(notices[0]!.receiver, { type: "Alert", id: `failed_compensation:${machine.id}` })
   assert.deepInclude(notices[0]!.message as object, {
     severity: "critical",

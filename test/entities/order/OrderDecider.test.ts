@@ -168,14 +168,15 @@ describe("given an order which was just placed", () => {
     const rows = machine.definition.rows!(placed.events[0]!, placed.state, orderId)
     assert.deepStrictEqual(
       rows.map(({ row }) => row),
-      orderTerms.lines.map(({ name, quantity, sku, total, unitPrice }, index) => ({
+      orderTerms.lines.map(({ name, quantity, sellerId, sku, total, unitPrice }, index) => ({
         order_id: orderId,
         line: index + 1,
         sku,
         name,
         quantity,
         unit_price: unitPrice,
-        total
+        total,
+        seller_id: sellerId
       }))
     )
     for (const { row, table: lines } of rows) assert.deepStrictEqual(Object.keys(row), Object.keys(lines.columns))

@@ -46,7 +46,7 @@ const expected = `
 
 const noticesOf = (state: ProviderEventState, command: Command) => {
   const { events, state: after } = step(machine, state, { command, now: start })
-  return events.flatMap((event: Event) => machine.definition.notices?.(event, after, machine.id) ?? [])
+  return events.flatMap((event: Event) => machine.definition.notices?.(event, after, machine.id, state) ?? [])
 }
 
 describe("given an event which cannot be handled", () => {

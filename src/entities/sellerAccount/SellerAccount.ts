@@ -1,0 +1,136 @@
+/** What the shop holds for a seller, owes it and has paid it. Entity id: the seller's id. REQUIREMENTS C.21. */
+import { Schema } from "effect"
+import { Entity } from "effect/cluster"
+import { Rpc } from "effect/rpc"
+import { CustomerId, IdempotencyKey, OrderId, SellerId } from "../../domain/Ids.ts"
+import { Amount, Currency } from "../../domain/Money.ts"
+import { Reason } from "../../domain/Reason.ts"
+import { IllegalTransition, NotFound } from "../../domain/Refusals.ts"
+import { BasisPoints, SellerStanding } from "../../domain/SellerStanding.ts"
+
+/** Minor units; below zero on the side the money comes from. Some 9 x 10^17 at the most: what a `bigint` column holds, with room to add. */
+export const Balance = Schema.BigInt.check(
+  Schema.isBetweenBigInt({ minimum: -900_000_000_000_000_000n, maximum: 900_000_000_000_000_000n })
+)
+
+/** The accounts of one seller in one currency. Whatever happens they add up to zero. */
+export const Balances = Schema.Struct({
+  /** Where all of it comes from: never above zero. */
+  buyerPayments: Balance,
+  /** Back with buyers, or with their issuers. */
+  refunded: Balance,
+  /** The shop's. */
+  fees: Balance,
+  /** Of orders which are not closed. */
+  held: Balance,
+  /** The seller's, and not paid out yet. */
+  released: Balance,
+  /** Below zero: what the seller owes the shop, since it was given back after it had been released. Nothing is released meanwhile. */
+  debt: Balance,
+  /** On its way to the seller. */
+  inPayout: Balance,
+  paidOut: Balance
+})
+export type Balances = typeof Balances.Type
+export type SellerLedger = keyof Balances
+
+export const PostingKind = Schema.Literals([
+  "captured",
+  "given_back",
+  "restored",
+  "released",
+  "payout_started",
+  "payout_paid",
+  "payout_failed"
+])
+export type PostingKind = typeof PostingKind.Type
+
+/** Names the span of time which is paid out together, e.g. `2026-11` or `2026-W48`: one payout for each, for good. */
+export const PayoutPeriod = Schema.String.check(Schema.isPattern(/^[A-Za-z0-9][A-Za-z0-9-]{2,19}$/)).pipe(
+  Schema.brand("PayoutPeriod")
+)
+export type PayoutPeriod = typeof PayoutPeriod.Type
+
+/** Money on its way to a seller, until it is known to be there or not. */
+export const OpenPayout = Schema.Struct({
+  period: PayoutPeriod,
+  currency: Currency,
+  amount: Amount,
+  startedAt: Schema.DateTimeUtc
+})
+export type OpenPayout = typeof OpenPayout.Type
+
+/** What the shop keeps of orders captured from `since` on, until the next change; without a number the shop's usual fee. */
+export const FeeChange = Schema.Struct({
+  since: Schema.DateTimeUtc,
+  basisPoints: Schema.optionalKey(BasisPoints)
+})
+export type FeeChange = typeof FeeChange.Type
+
+export const SellerAccountState = Schema.TaggedUnion({
+  Absent: {},
+  Present: {
+    /** Oldest first. All of them, since what is given back of an old order is counted by its own fee. */
+    fees: Schema.Array(FeeChange),
+    /** One of each currency there was. */
+    balances: Schema.Array(Schema.Struct({ currency: Currency, ...Balances.fields })),
+    payouts: Schema.Array(OpenPayout),
+    /** How many there are in the ledger. */
+    postings: Schema.Int,
+    /** Of the orders heard of, when the latest was captured: a new fee begins after that. */
+    latestCapture: Schema.optionalKey(Schema.DateTimeUtc)
+  }
+})
+export type SellerAccountState = typeof SellerAccountState.Type
+export type PresentSellerAccount = Extract<SellerAccountState, { readonly _tag: "Present" }>
+
+export const SellerAccountView = Schema.Struct({
+  id: SellerId,
+  /** Of orders captured now; absent for the shop's usual one. */
+  feeBasisPoints: Schema.optionalKey(BasisPoints),
+  balances: Schema.Array(Schema.Struct({ currency: Currency, ...Balances.fields })),
+  /** On their way. */
+  payouts: Schema.Array(OpenPayout),
+  postings: Schema.Int
+})
+export type SellerAccountView = typeof SellerAccountView.Type
+
+export const SellerAccountRefusal = Schema.Union([NotFound, IllegalTransition])
+export type SellerAccountRefusal = typeof SellerAccountRefusal.Type
+
+/** A change of how the seller stands with one order, for the payment to tell and the account to follow. */
+export const orderFact = {
+  orderId: OrderId,
+  currency: Currency,
+  /** Names the fact among those of its order. */
+  revision: Schema.Int,
+  capturedAt: Schema.DateTimeUtc,
+  /** The shop's usual one when the order was made. */
+  feeBasisPoints: BasisPoints,
+  before: SellerStanding,
+  after: SellerStanding
+} as const
+
+/** An end of a payout. */
+export const payoutEnd = {
+  period: PayoutPeriod,
+  currency: Currency,
+  outcome: Schema.TaggedUnion({
+    Paid: { reference: Schema.String },
+    Failed: { code: Schema.String }
+  })
+} as const
+
+const reply = { success: SellerAccountView, error: SellerAccountRefusal }
+const key = { key: IdempotencyKey }
+
+export const SellerAccount = Entity.make("SellerAccount", [
+  Rpc.make("GetSellerAccount", reply),
+  /** In any order, each once: what comes of all of them is the same. */
+  Rpc.make("FollowOrder", { payload: { ...key, ...orderFact }, ...reply }),
+  /** For orders captured from now on; without a number the shop's usual fee again. */
+  Rpc.make("SetFee", {
+    payload: { ...key, basisPoints: Schema.optionalKey(BasisPoints), by: CustomerId, reason: Reason },
+    ...reply
+  })
+])
