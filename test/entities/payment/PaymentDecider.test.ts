@@ -65,7 +65,7 @@ it("where the money may go next: all 49 pairs (REQUIREMENTS B.3)", () => {
   )
 })
 
-const history = historyOf(Command, { rare: ["Voided", "Declined", "ChargebackReported"], length: 160 })
+const history = historyOf(Command, { rare: ["Voided", "Declined", "ChargebackReported"], length: 240 })
 
 const rest = (command: { readonly _tag: string }) => !isAboutRefunds(command) && !isAboutReceipts(command)
 
@@ -212,7 +212,7 @@ laws(machine, {
   final: [],
   counted: ["AuthorizationUnknown", "Refunded", "RefundAwaited"],
   rare: ["Voided", "Declined", "ChargebackReported"],
-  length: 160
+  length: 240
 })
 
 it.prop(
