@@ -517,7 +517,11 @@ export const make = Effect.fnUntraced(function* (options: WorkflowEngineOptions)
       Effect.gen(function* (): Effect.fn.Return<Standing, Unavailable> {
         while (true) {
           const bucket = yield* localBucket(businessKey)
-          const { state, version } = yield* cellOf(executionId, bucket)
+          // Whoever hears that it waits is told once when it has ended: not before it asked.
+          const cell = suspended
+            ? yield* freshCellOf(executionId, bucket, ({ _tag }) => _tag !== "Suspended")
+            : yield* cellOf(executionId, bucket)
+          const { state, version } = cell
           if (state._tag === "Finished" || (suspended && state._tag === "Suspended")) {
             return { _tag: "Settled", result: state.result }
           }

@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Duration, Effect, Layer, Scope } from "effect"
 import { TestClock } from "effect/testing"
-import { Activity, Workflow, WorkflowEngine } from "effect/workflow"
+import { Activity, DurableDeferred, Workflow, WorkflowEngine } from "effect/workflow"
 import { Store } from "../../src/runtime/Store.ts"
 import { layerWith } from "../../src/runtime/WorkflowEngine.ts"
 import { Executions } from "../../src/runtime/WorkflowExecution.ts"
@@ -15,6 +15,9 @@ import { type Node, startNode } from "./Nodes.ts"
 /** A node which believes that it has every bucket, whatever others believe. */
 const startBeliever = (store: Store["Service"]) => startNode(store, makeSwitchboard(() => "me").sharding("me"))
 
+const Word = DurableDeferred.make("Word")
+const Listen = Workflow.make("Listen", { payload: {}, idempotencyKey: () => "hello" })
+
 const Greet = Workflow.make("Greet", { payload: {}, idempotencyKey: () => "hello" })
 
 /** Runs workflows on a node; `work` is all there is to do. */
@@ -24,7 +27,10 @@ const withWorkflows = Effect.fnUntraced(function* (node: Node, store: Store["Ser
     awaitWithin: Duration.seconds(1),
     stopWithin: Duration.seconds(1)
   })
-  const greeting = Greet.toLayer(() => Activity.make({ name: "work", execute: work }))
+  const greeting = Layer.merge(
+    Greet.toLayer(() => Activity.make({ name: "work", execute: work })),
+    Listen.toLayer(() => DurableDeferred.await(Word))
+  )
   const scope = yield* Scope.Scope
   const context = yield* greeting.pipe(
     Layer.provideMerge(engine),
@@ -78,6 +84,28 @@ describe("given an execution which the last owner has started, of which the new 
       assert.deepStrictEqual(yield* store.query("select status from runtime.workflows where id = $1", [executionId]), [
         { status: "completed" }
       ])
+    }).pipe(quiet)
+  )
+})
+
+describe("given an execution which the last owner has ended, of which the new one knows that it waits", () => {
+  it.effect("when the one that waits for it asks how it stands, then it hears that it has ended", () =>
+    Effect.gen(function* () {
+      const store = yield* (yield* onMemory).open
+      const old = yield* startBeliever(store)
+      const oldEngine = yield* withWorkflows(old, store, Effect.never)
+      const onOld = Effect.provideService(WorkflowEngine.WorkflowEngine, oldEngine)
+      const node = yield* startBeliever(store)
+      yield* withWorkflows(node, store, Effect.never)
+      yield* TestClock.adjust("20 seconds")
+      const executionId = yield* onOld(Listen.execute({}, { discard: true }))
+      yield* TestClock.adjust("1 seconds")
+      const asked = node.placement.client(Executions)("hello").Await({ executionId, suspended: true, atMostMs: 100 })
+      assert.nestedPropertyVal(yield* asked, "result._tag", "Suspended")
+      const token = DurableDeferred.tokenFromExecutionId(Word, { workflow: Listen, executionId })
+      yield* onOld(DurableDeferred.succeed(Word, { token, value: undefined }))
+      yield* TestClock.adjust("1 seconds")
+      assert.nestedPropertyVal(yield* asked, "result._tag", "Complete")
     }).pipe(quiet)
   )
 })
