@@ -38,6 +38,9 @@ const mendedMillis = 60_000
 /** When, after the last fault, what a node says of an actor is no older than its row: buckets have moved, and their last owners are silent. */
 const settledMillis = 26_000
 
+/** What is written is known to its writer when the database has answered. */
+const heardMillis = 1000
+
 /** Never fails: what goes wrong in it is a violation. */
 export const simulate = async (seed: number, options: SimulationOptions = {}): Promise<Outcome> => {
   const world = new World(diceOf(seed))
@@ -82,7 +85,7 @@ export const simulate = async (seed: number, options: SimulationOptions = {}): P
     }
     if (!atRest()) violations.push(`not all is done ${mendedMillis / 1000} s after everything was mended`)
     // What a customer is told is how it is, also where somebody else wrote last: as soon as nobody else can have.
-    until = Math.max(until, faultyMillis + settledMillis)
+    until = Math.max(until + heardMillis, faultyMillis + settledMillis)
     await world.runUntil(until)
     const told = new Map<string, string>()
     for (const id of walletNames) look(faults.nodes, id, (answer) => told.set(id, toJson(answer)))
