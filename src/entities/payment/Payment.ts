@@ -4,6 +4,7 @@ import { Entity } from "effect/cluster"
 import { Rpc } from "effect/rpc"
 import { CustomerId, IdempotencyKey } from "../../domain/Ids.ts"
 import { Amount, Currency } from "../../domain/Money.ts"
+import { Reason } from "../../domain/Reason.ts"
 import { Escrow } from "./Escrow.ts"
 import { OfflineMethod } from "../../domain/OfflineMethod.ts"
 import { TransferReference } from "../../domain/TransferReference.ts"
@@ -154,7 +155,7 @@ export const Payment = Entity.make("Payment", [
    * everything itself, and when it is done already. REQ-ESC-01.
    */
   Rpc.make("ReleaseEscrow", {
-    payload: { key: IdempotencyKey, by: Schema.optionalKey(CustomerId) },
+    payload: { key: IdempotencyKey, by: Schema.optionalKey(CustomerId), reason: Schema.optionalKey(Reason) },
     success: PaymentView,
     error: PaymentConflict
   })

@@ -65,7 +65,7 @@ export const Command = Schema.TaggedUnion({
   /** Given back without a record of its own. */
   Refunded: { amount: Amount },
   /** What is held for sellers is theirs. */
-  ReleaseEscrow: { by: Schema.optionalKey(CustomerId) },
+  ReleaseEscrow: { by: Schema.optionalKey(CustomerId), reason: Schema.optionalKey(Schema.String) },
   ...refundCommands,
   ...receiptCommands
 })
@@ -97,7 +97,7 @@ export const Event = Schema.TaggedUnion({
   },
   Voided: {},
   Refunded: { amount: Amount },
-  EscrowReleased: { by: Schema.optionalKey(CustomerId), ...at },
+  EscrowReleased: { by: Schema.optionalKey(CustomerId), reason: Schema.optionalKey(Schema.String), ...at },
   ...refundEvents,
   ...receiptEvents
 })
@@ -232,8 +232,7 @@ export const decide =
         const { escrow } = state
         if (escrow === undefined || escrow.releasedAt !== undefined || state.amount === 0n) return Result.succeed([])
         if (saga !== "captured" && saga !== "refunded") return conflict(state, command)
-        const { by } = command
-        return Result.succeed([{ _tag: "EscrowReleased", ...(by === undefined ? {} : { by }), at: now }])
+        return Result.succeed([{ ...command, _tag: "EscrowReleased", at: now }])
       }
       case "RequestRefund":
       case "StartRefund":

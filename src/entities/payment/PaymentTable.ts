@@ -173,8 +173,9 @@ export const paymentRows = (event: Event, state: PaymentState, id: string): Read
       ]
     }
     case "EscrowReleased": {
-      const { at, by: actor } = event
-      return actor === undefined ? [] : [operatorDid({ at, actor, operation: "ReleaseEscrow", subject: id })]
+      const { at, by: actor, reason } = event
+      if (actor === undefined) return []
+      return [operatorDid({ at, actor, operation: "ReleaseEscrow", subject: id, details: { reason } })]
     }
     case "GivenBack": {
       const { amount, at, by: actor, reason } = event

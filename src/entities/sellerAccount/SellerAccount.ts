@@ -45,6 +45,27 @@ export const PostingKind = Schema.Literals([
 ])
 export type PostingKind = typeof PostingKind.Type
 
+/** As the ledger keeps it. */
+export const SellerPosting = Schema.Struct({
+  /** Counts from 1 within the seller's ledger. */
+  posting: Schema.Int,
+  kind: PostingKind,
+  currency: Currency,
+  orderId: Schema.optionalKey(OrderId),
+  period: Schema.optionalKey(Schema.String),
+  /** What the bank calls a payout, or why it refused it. */
+  reference: Schema.optionalKey(Schema.String),
+  /** They add up to zero. */
+  entries: Schema.Array(
+    Schema.Struct({
+      account: Schema.Literals(Object.keys(Balances.fields) as ReadonlyArray<SellerLedger>),
+      amount: Balance
+    })
+  ),
+  at: Schema.DateTimeUtc
+})
+export type SellerPosting = typeof SellerPosting.Type
+
 /** Names the span of time which is paid out together, e.g. `2026-11` or `2026-W48`: one payout for each, for good. */
 export const PayoutPeriod = Schema.String.check(Schema.isPattern(/^[A-Za-z0-9][A-Za-z0-9-]{2,19}$/)).pipe(
   Schema.brand("PayoutPeriod")

@@ -1,9 +1,10 @@
 /** The part of the API which answers to plain HTTP and JSON, at the paths of REQUIREMENTS A.5. Described at `/openapi.json`. REQ-GEN-22. */
 import { Schema } from "effect"
 import { HttpApi, HttpApiEndpoint, HttpApiGroup, HttpApiMiddleware, HttpApiSchema, OpenApi } from "effect/http-api"
-import { CheckoutId, CustomerId, IdempotencyKey, OrderId } from "../../domain/Ids.ts"
+import { CheckoutId, CustomerId, IdempotencyKey, OrderId, SellerId } from "../../domain/Ids.ts"
 import { Reason } from "../../domain/Reason.ts"
 import { Money } from "../../domain/Money.ts"
+import { BasisPoints } from "../../domain/SellerStanding.ts"
 import { OrderView } from "../../entities/order/Order.ts"
 import { PaymentView } from "../../entities/payment/Payment.ts"
 import { AlertId, AlertSeverity, AlertStatus, AlertView } from "../../entities/alert/Alert.ts"
@@ -13,6 +14,7 @@ import {
   FailedCompensationId,
   FailedCompensationView
 } from "../../entities/failedCompensation/FailedCompensation.ts"
+import { SellerAccountView } from "../../entities/sellerAccount/SellerAccount.ts"
 import { Confirmation, StockCheck } from "../../workflows/checkout/Checkout.ts"
 import { RecordedTransfer } from "../../workflows/offline/OfflinePayments.ts"
 import { bankTransfer, OperatorRpc, ParkedId, sum } from "../operator/OperatorRpc.ts"
@@ -104,6 +106,7 @@ const ofCompensation = { params: { id: FailedCompensationId }, error: problems }
 const ofParked = { params: { id: ParkedId }, error: problems }
 const ofOrder = { params: { id: OrderId }, error: problems }
 const ofAlert = { params: { id: AlertId }, error: problems }
+const ofSeller = { params: { id: SellerId }, error: problems }
 const success = OperatorRpc.requests
 
 /** For tokens with the role `operator`; whatever is asked here is in the audit trail. REQ-API-06, REQ-SEC-06. */
@@ -200,6 +203,28 @@ export class AdminHttp extends HttpApiGroup.make("admin")
     }).annotate(
       OpenApi.Description,
       "For people, and for a bank's notifications: its own id of the transfer counts once."
+    ),
+    HttpApiEndpoint.post("releaseEscrow", "/orders/:id/escrow/release", {
+      headers: keyed,
+      payload: because,
+      ...ofOrder,
+      success: PaymentView
+    }).annotate(OpenApi.Description, "What is held for the order's sellers is theirs."),
+    HttpApiEndpoint.get("getSeller", "/sellers/:id", { headers: caller, ...ofSeller, success: SellerAccountView }),
+    HttpApiEndpoint.get("listSellerEntries", "/sellers/:id/entries", {
+      headers: caller,
+      query: page,
+      ...ofSeller,
+      success: success.get("ListSellerEntries")!.successSchema
+    }),
+    HttpApiEndpoint.post("setSellerFee", "/sellers/:id/fee", {
+      headers: keyed,
+      payload: Schema.Struct({ ...byKey, basisPoints: Schema.optionalKey(BasisPoints), reason: Reason }),
+      ...ofSeller,
+      success: SellerAccountView
+    }).annotate(
+      OpenApi.Description,
+      "For orders captured from now on; without `basisPoints` the shop's usual fee again."
     ),
     HttpApiEndpoint.get("listAudit", "/audit", {
       headers: caller,

@@ -124,6 +124,16 @@ const admin = HttpApiBuilder.group(
           return local.RecordGivenBack({ key, id, amount, reason }, caller)
         }),
       recordBankTransfer: ({ payload }) => ask((caller) => local.RecordBankTransfer(payload, caller)),
+      releaseEscrow: ({ params: { id }, ...request }) =>
+        command(request, (key, caller) => local.ReleaseEscrow({ key, id, reason: request.payload.reason }, caller)),
+      getSeller: ({ params }) => ask((caller) => local.GetSellerAccount(params, caller)),
+      listSellerEntries: ({ params, query }) =>
+        ask((caller) => local.ListSellerEntries({ ...params, ...query }, caller)),
+      setSellerFee: ({ params: { id }, ...request }) =>
+        command(request, (key, caller) => {
+          const { basisPoints, reason } = request.payload
+          return local.SetSellerFee({ key, id, reason, ...(basisPoints === undefined ? {} : { basisPoints }) }, caller)
+        }),
       listAudit: ({ query }) => ask((caller) => local.ListAudit(query, caller))
     })
   })

@@ -15,10 +15,12 @@ import { referenceIn } from "../../domain/TransferReference.ts"
 import { Alert } from "../../entities/alert/Alert.ts"
 import { FailedCompensation, type FailedCompensationId } from "../../entities/failedCompensation/FailedCompensation.ts"
 import { AlertList } from "../../projections/AlertList.ts"
-import { Payment } from "../../entities/payment/Payment.ts"
 import { ReceiptId } from "../../entities/payment/Receipt.ts"
+import { Payment, type PaymentConflict } from "../../entities/payment/Payment.ts"
 import { operatorRefund } from "../../entities/payment/Refund.ts"
 import { AuditList } from "../../projections/AuditList.ts"
+import { SellerAccount } from "../../entities/sellerAccount/SellerAccount.ts"
+import { SellerPostings } from "../../projections/SellerPostings.ts"
 import { eventKeyOf, ProviderEvent } from "../../entities/providerEvent/ProviderEvent.ts"
 import { PaymentReferences } from "../../projections/PaymentReferences.ts"
 import { ReconciliationList } from "../../projections/ReconciliationList.ts"
@@ -45,6 +47,8 @@ const aheadAtMost = Duration.minutes(5)
 /** A wake-up may be lost when the record moves to another node. */
 const lookAgainAfter = Duration.seconds(3)
 
+const misfit = ({ command, status }: PaymentConflict) => Effect.fail(new IllegalTransition({ status, command }))
+
 const handlers = OperatorRpc.toLayer(
   Effect.gen(function* () {
     const placement = yield* Placement
@@ -65,6 +69,8 @@ const handlers = OperatorRpc.toLayer(
     const reconciliations = yield* ReconciliationRequests
     const refunds = placement.client(Refunds)
     const offline = placement.client(OfflinePayments)
+    const sellers = placement.client(SellerAccount)
+    const sellerPostings = yield* SellerPostings
 
     const paymentOf = (id: OrderId) =>
       Effect.flatMap(payments(id).GetPayment(), (view) =>
@@ -192,14 +198,16 @@ const handlers = OperatorRpc.toLayer(
         const asked = amount === undefined ? {} : { amount: amount.amount }
         return yield* refunds(id).Request({ key, refund: operatorRefund(key), ...asked, reason, by })
       }),
-      CapturePayment: ({ id, key }) =>
-        captures(id)
-          .Capture({ key })
-          .pipe(
-            Effect.catchTag("PaymentConflict", ({ command, status }) =>
-              Effect.fail(new IllegalTransition({ status, command }))
-            )
-          ),
+      CapturePayment: ({ id, key }) => captures(id).Capture({ key }).pipe(Effect.catchTag("PaymentConflict", misfit)),
+      ReleaseEscrow: Effect.fnUntraced(function* ({ id, key, reason }) {
+        const { by } = yield* Operator
+        yield* paymentOf(id)
+        return yield* payments(id).ReleaseEscrow({ key, by, reason }).pipe(Effect.catchTag("PaymentConflict", misfit))
+      }),
+      GetSellerAccount: ({ id }) => sellers(id).GetSellerAccount(),
+      ListSellerEntries: ({ id, limit, ...request }) =>
+        sellerPostings.page({ ...request, sellerId: id, limit: limit ?? pageSize }),
+      SetSellerFee: ({ id, ...fee }) => Effect.flatMap(Operator, ({ by }) => sellers(id).SetFee({ ...fee, by })),
       ReplayWebhook: ({ eventId, provider }) =>
         Effect.gen(function* () {
           const event = { provider, eventId }
@@ -277,7 +285,8 @@ export const layer = handlers.pipe(
     FailedCompensationList.layer,
     PaymentReferences.layer,
     ReconciliationList.layer,
-    RefundList.layer
+    RefundList.layer,
+    SellerPostings.layer
   ]),
   Layer.provideMerge(OperatorAccessHandlers.layer)
 )

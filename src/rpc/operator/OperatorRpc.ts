@@ -2,11 +2,12 @@
 import * as Schema from "effect/Schema"
 import * as Rpc from "effect/rpc/Rpc"
 import * as RpcGroup from "effect/rpc/RpcGroup"
-import { CustomerId, IdempotencyKey, OrderId } from "../../domain/Ids.ts"
+import { CustomerId, IdempotencyKey, OrderId, SellerId } from "../../domain/Ids.ts"
 import { Currency } from "../../domain/Money.ts"
 import { Reason } from "../../domain/Reason.ts"
 import { ExecutionDescription, ExecutionStatus, ExecutionSummary } from "../../domain/Executions.ts"
 import { IllegalTransition, NotFound } from "../../domain/Refusals.ts"
+import { BasisPoints } from "../../domain/SellerStanding.ts"
 import { AlertId, AlertSeverity, AlertStatus, AlertView } from "../../entities/alert/Alert.ts"
 import { OrderView } from "../../entities/order/Order.ts"
 import { PaymentView } from "../../entities/payment/Payment.ts"
@@ -34,6 +35,7 @@ import {
   ReconciliationStatus
 } from "../../domain/ReconciliationReport.ts"
 import { RecordedTransfer } from "../../workflows/offline/OfflinePayments.ts"
+import { SellerAccountView, SellerPosting } from "../../entities/sellerAccount/SellerAccount.ts"
 import { EdgeRefusal } from "../Edge.ts"
 import { AuditedWithEffect, OperatorAccess } from "./OperatorAccess.ts"
 
@@ -96,6 +98,7 @@ export const bankTransfer = {
   bankTransactionId: BankTransactionId,
   receivedAt: Schema.DateTimeUtc
 }
+const seller = { id: SellerId }
 /** An execution of a workflow, as its engine names it. */
 const execution = { id: Schema.String.check(Schema.isPattern(/^[\w-]{1,128}$/)) }
 
@@ -150,6 +153,25 @@ export class OperatorRpc extends RpcGroup.make(
   }).annotate(AuditedWithEffect, true),
   /** Captures a deferred hold now; tells how the payment stands after the first try. REQ-CAP-08. */
   Rpc.make("CapturePayment", { payload: { ...key, id: OrderId }, success: PaymentView, error }),
+  /** What is held for a seller of this order is the seller's from now on; later work says so by itself when an order is closed. REQ-ESC-01. */
+  Rpc.make("ReleaseEscrow", { payload: { ...key, id: OrderId, reason: Reason }, success: PaymentView, error }).annotate(
+    AuditedWithEffect,
+    true
+  ),
+  /** What is held for a seller, owed to it and paid to it, by currency. REQ-ESC-01. */
+  Rpc.make("GetSellerAccount", { payload: seller, success: SellerAccountView, error }),
+  /** A seller's ledger, newest first. */
+  Rpc.make("ListSellerEntries", {
+    payload: { ...seller, ...paging },
+    success: Schema.Struct({ postings: Schema.Array(SellerPosting), ...next }),
+    error: questions
+  }),
+  /** What the shop keeps of orders captured from now on; without a number its usual fee again. */
+  Rpc.make("SetSellerFee", {
+    payload: { ...key, ...seller, basisPoints: Schema.optionalKey(BasisPoints), reason: Reason },
+    success: SellerAccountView,
+    error
+  }).annotate(AuditedWithEffect, true),
   /** Gives a parked webhook all of its tries again; its alert names it. REQ-WHK-05. */
   Rpc.make("ReplayWebhook", { payload: { ...key, provider: Provider, eventId: ProviderReference }, error }),
   /** Confirms an order with cash on delivery within its window. Confirmed already is success. REQ-COD-01. */

@@ -383,6 +383,108 @@ describe("given orders which wait for their money, or to be confirmed (REQUIREME
   })
 })
 
+describe("given a paid order of a seller's lamp", () => {
+  const sold = (seller: string) =>
+    runtime.runPromise(
+      Effect.gen(function* () {
+        const sku = Shop.fresh("lamp")
+        yield* Shop.stock([{ sku, price: 9510n, onHand: { berlin: 10 }, seller }])
+        const { checkoutId, confirm } = yield* Shop.prepare({ lines: { [sku]: 1 } })
+        yield* confirm()
+        return checkoutId
+      })
+    )
+  const released = (seller: string) =>
+    runtime.runPromise(
+      eventually(
+        Effect.promise(() => call(node, "GetSellerAccount", { id: seller }, olga)),
+        ({ value }) => value?.balances[0]?.released === "9035"
+      )
+    )
+
+  it("when an operator sets the seller's fee beforehand and releases it, then it is the seller's, less that fee; all is audited", async () => {
+    const seller = Shop.fresh("lighter")
+    const fee = { ...key(), id: seller, basisPoints: 500, reason: "A partner" }
+    expect(await call(node, "SetSellerFee", fee, olga)).toMatchObject({ value: { feeBasisPoints: 500 } })
+    expect(await call(node, "SetSellerFee", fee, olga)).toMatchObject({ value: { feeBasisPoints: 500 } })
+    const id = await sold(seller)
+    const release = { ...key(), id, reason: "The parcel is there" }
+    const answers = await Promise.all([1, 2, 3].map(() => call(node, "ReleaseEscrow", release, oscar)))
+    expect(answers.map(({ _tag }) => _tag)).toEqual(["Success", "Success", "Success"])
+    expect(await released(seller)).toMatchObject({
+      value: { balances: [{ currency: "EUR", buyerPayments: "-9510", fees: "475", held: "0", released: "9035" }] }
+    })
+    expect(await audited(id)).toEqual([["oscar", "ReleaseEscrow", "done"]])
+    expect((await audited(seller)).slice(0, 2)).toEqual([
+      ["olga", "SetSellerFee", "done"],
+      ["olga", "GetSellerAccount", "done"]
+    ])
+    const first = await call(node, "ListSellerEntries", { id: seller, limit: 1 }, olga)
+    expect(first.value.postings).toMatchObject([
+      {
+        posting: 2,
+        kind: "released",
+        orderId: id,
+        entries: [
+          { account: "held", amount: "-9035" },
+          { account: "released", amount: "9035" }
+        ]
+      }
+    ])
+    const rest = await call(node, "ListSellerEntries", { id: seller, after: first.value.next }, olga)
+    expect(rest.value.postings.map(({ kind }: { kind: string }) => kind)).toEqual(["captured"])
+    expect(rest.value.next).toBeUndefined()
+    const after = Buffer.from("2026-11-20T10:00:00.000000Z seller").toString("base64url")
+    expect(await call(node, "ListSellerEntries", { id: seller, after }, olga)).toEqual(
+      refusal({ _tag: "InvalidRequest", field: "after" })
+    )
+  })
+
+  it("when the money is not there yet, then it is not released; a fee above all of it is refused by its field", async () => {
+    const seller = Shop.fresh("lighter")
+    await sold(seller)
+    const declined = await runtime.runPromise(
+      Effect.gen(function* () {
+        const sku = Shop.fresh("lamp")
+        yield* Shop.stock([{ sku, price: 9510n, onHand: { berlin: 10 }, seller }])
+        const { checkoutId, confirm } = yield* Shop.prepare({ lines: { [sku]: 1 }, card: "pm_card_chargeDeclined" })
+        yield* Effect.flip(confirm())
+        return checkoutId
+      })
+    )
+    expect(await call(node, "ReleaseEscrow", { ...key(), id: declined, reason: "It is closed" }, olga)).toEqual(
+      refusal({ _tag: "IllegalTransition", status: "failed" })
+    )
+    expect(
+      await call(node, "SetSellerFee", { ...key(), id: seller, basisPoints: 10_001, reason: "All" }, olga)
+    ).toEqual(refusal({ _tag: "InvalidRequest", field: "basisPoints" }))
+  })
+
+  it("when it is asked for over plain HTTP, then it is the same", async () => {
+    const seller = Shop.fresh("lighter")
+    const id = await sold(seller)
+    const ask = (path: string, body?: object) =>
+      fetch(`${node.url}/api/v1/admin${path}`, {
+        headers: { authorization: `Bearer ${olga}`, "content-type": "application/json" },
+        ...(body === undefined ? {} : { method: "POST", body: JSON.stringify(body) })
+      }).then(async (answer) => [answer.status, JSON.parse(await answer.text())] as const)
+    const [status] = await ask(`/orders/${id}/escrow/release`, { ...key(), reason: "The parcel is there" })
+    expect(status).toBe(200)
+    await runtime.runPromise(
+      eventually(
+        Effect.promise(() => ask(`/sellers/${seller}`)),
+        ([, account]) => account.balances?.[0]?.released === "8559"
+      )
+    )
+    expect(await ask(`/sellers/${seller}/entries?limit=1`)).toMatchObject([200, { postings: [{ kind: "released" }] }])
+    expect(await ask(`/sellers/${seller}/fee`, { ...key(), basisPoints: 0, reason: "A partner" })).toMatchObject([
+      200,
+      { feeBasisPoints: 0 }
+    ])
+    expect(await ask(`/sellers/${Shop.fresh("nobody")}`)).toMatchObject([404, { code: "NotFound" }])
+  })
+})
+
 describe("given every operation of operators (T-CMP-04, T-SEC-03)", () => {
   const operations = Array.from(
     OperatorRpc.requests as unknown as ReadonlyMap<string, Rpc.AnyWithProps>,
@@ -418,6 +520,10 @@ describe("given every operation of operators (T-CMP-04, T-SEC-03)", () => {
     GetWorkflow: { id: "unknown" },
     ResumeWorkflow: { id: "unknown", reason: "It should go on" },
     InterruptWorkflow: { id: "unknown", reason: "It should not" },
+    ReleaseEscrow: { id: "unknown-order", key: "key-of-nobody", reason: "It is closed" },
+    GetSellerAccount: { id: "unknown-seller" },
+    ListSellerEntries: { id: "seller-of-the-door" },
+    SetSellerFee: { id: "seller-of-the-door", key: "key-of-nobody", basisPoints: 500, reason: "A partner" },
     ListReconciliations: {},
     GetReconciliation: { id: "operator:unknown" },
     StartReconciliation: { key: "key-of-nobody", checks: ["stock"] },
