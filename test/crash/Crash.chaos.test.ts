@@ -34,7 +34,7 @@ describe("given a process that is killed at a boundary of a checkout", () => {
           yield* migrate.pipe(Effect.provide(pool))
           yield* Shop.stock([
             { sku: "tea", price: 1250n, onHand: { berlin: 500, lyon: 500 } },
-            { sku: "cup", price: 900n, onHand: { lyon: 1000 } }
+            { sku: "cup", price: 900n, onHand: { lyon: 1000 }, seller: "potters-row" }
           ]).pipe(Effect.provide(pool))
           const argumentsOf = (dieAt: number): Arguments => ({
             databaseUrl: Redacted.value(url),
