@@ -32,7 +32,19 @@ export const Balances = Schema.Struct({
   paidOut: Balance
 })
 export type Balances = typeof Balances.Type
-export type SellerLedger = keyof Balances
+
+/** Names an account. */
+export const SellerLedger = Schema.Literals([
+  "buyerPayments",
+  "refunded",
+  "fees",
+  "held",
+  "released",
+  "debt",
+  "inPayout",
+  "paidOut"
+])
+export type SellerLedger = typeof SellerLedger.Type
 
 export const PostingKind = Schema.Literals([
   "captured",
@@ -58,7 +70,7 @@ export const SellerPosting = Schema.Struct({
   /** They add up to zero. */
   entries: Schema.Array(
     Schema.Struct({
-      account: Schema.Literals(Object.keys(Balances.fields) as ReadonlyArray<SellerLedger>),
+      account: SellerLedger,
       amount: Balance
     })
   ),

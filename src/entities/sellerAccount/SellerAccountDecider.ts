@@ -20,7 +20,7 @@ import {
   type SellerAccountRefusal,
   type SellerAccountState,
   type SellerAccountView,
-  type SellerLedger
+  SellerLedger
 } from "./SellerAccount.ts"
 
 export const Command = Schema.TaggedUnion({
@@ -66,16 +66,7 @@ export type Event = typeof Event.Type
 
 type Decision = Result.Result<ReadonlyArray<Event>, SellerAccountRefusal>
 
-export const ledgers: ReadonlyArray<SellerLedger> = [
-  "buyerPayments",
-  "refunded",
-  "fees",
-  "held",
-  "released",
-  "debt",
-  "inPayout",
-  "paidOut"
-]
+export const ledgers = SellerLedger.literals
 
 const nothing: Balances = {
   buyerPayments: 0n,
