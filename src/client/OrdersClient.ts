@@ -29,6 +29,8 @@ export { StorefrontClient, type StorefrontCalls } from "./StorefrontClient.ts"
 export { type ClientOptions, type Token, TokenUnavailable, Unreachable } from "./Calls.ts"
 export { isRefusal, type RefusalInfo } from "./Thrown.ts"
 export { guestToken, type GuestToken } from "./GuestToken.ts"
+/** The reference of a bank transfer as people read it, in groups of four. */
+export { printed as printedReference } from "../domain/TransferReference.ts"
 export { explanations } from "../rpc/Explanations.ts"
 export {
   AccessDenied,

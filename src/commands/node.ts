@@ -262,10 +262,14 @@ const banner = Effect.fnUntraced(function* (values: Values, { directory, embedde
     ["Postgres", Redacted.value(values.DATABASE_URL), ""],
     ["Nodes", nodes.join(", "), ""]
   ]
-  const token =
+  const timeToLive = Duration.days(30)
+  const tokens =
     issue === undefined
       ? undefined
-      : yield* issue({ customerId: CustomerId.make("demo"), role: "customer", timeToLive: Duration.days(30) })
+      : {
+          customer: yield* issue({ customerId: CustomerId.make("demo"), role: "customer", timeToLive }),
+          operator: yield* issue({ customerId: CustomerId.make("demo-operator"), role: "operator", timeToLive })
+        }
   const lines = [
     "",
     `Cartwright ${version} is up.`,
@@ -274,12 +278,17 @@ const banner = Effect.fnUntraced(function* (values: Values, { directory, embedde
       ([name, where, about]) => `  ${name.padEnd(10)}${about === "" ? where : `${where.padEnd(34)}${about}`}`
     ),
     "",
-    ...(token === undefined
+    ...(tokens === undefined
       ? []
       : [
           'You are the customer "demo" for 30 days with this token:',
           "",
-          `  export TOKEN=${Redacted.value(token.token)}`,
+          `  export TOKEN=${Redacted.value(tokens.customer.token)}`,
+          "",
+          "and an operator of the shop with this one, e.g. to confirm cash on delivery or to record a bank transfer",
+          "(docs/operations/offline-payments.md):",
+          "",
+          `  export OPERATOR=${Redacted.value(tokens.operator.token)}`,
           ""
         ]),
     "Try next:",

@@ -31,4 +31,4 @@ export const referenceIn = (typed: string): TransferReference | undefined => {
 }
 
 /** For people, in groups of four: `RF18 5390 0754 7034 0000`. */
-export const printed = (reference: TransferReference): string => reference.replaceAll(/(.{4})(?=.)/g, "$1 ")
+export const printed = (reference: string): string => reference.replaceAll(/(.{4})(?=.)/g, "$1 ")
