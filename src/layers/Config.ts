@@ -195,6 +195,7 @@ export const limitsOf = (values: Values): ShopLimits => ({
     compensationBackoff: values.COMPENSATION_BACKOFF,
     confirmRate: { limit: values.RATE_LIMIT_CONFIRM, window: values.RATE_LIMIT_CONFIRM_WINDOW },
     resolveAfter: values.PAYMENT_LOOKUP_BACKOFF_BASE,
+    resolveLooksMax: values.PAYMENT_LOOKUPS_MAX,
     offlineMethods: OfflineMethod.literals.filter((method) => values.PAYMENT_METHODS.includes(method)),
     actionPollInterval: values.ACTION_POLL_INTERVAL
   },

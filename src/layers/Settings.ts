@@ -482,6 +482,14 @@ const payments = {
     source: "N-066"
   }),
   PAYMENT_LOOKUP_BACKOFF_CAP: duration("30 minutes", { about: "It grows up to this.", source: "N-066" }),
+  PAYMENT_LOOKUPS_MAX: whole(
+    8,
+    {
+      about:
+        "Looks into it at the most, two hours by default: what the provider will not drop by then is left to an operator as a failed compensation."
+    },
+    { minimum: 1, maximum: 1000 }
+  ),
   CAPTURE_MAX_RETRIES: whole(
     3,
     { about: "After the first attempt; then the payment is given back and the order cancelled.", source: "N-011" },

@@ -164,6 +164,7 @@ export const defaultLimits: ShopLimits = {
     compensationBackoff: Duration.millis(100),
     confirmRate: { limit: 5, window: Duration.minutes(10) },
     resolveAfter: Duration.minutes(1),
+    resolveLooksMax: 8,
     offlineMethods: ["cash_on_delivery", "bank_transfer"],
     actionPollInterval: Duration.seconds(3)
   },

@@ -1,6 +1,7 @@
 /**
- * A process which takes a shop over that has one failed compensation, lets an operator retry it, and dies by SIGKILL at its n-th boundary:
- * before or after a write of the journal, before or after a call to the provider. Started by the crash test; its arguments come as JSON.
+ * A process which takes a shop over and dies by SIGKILL at its n-th boundary: before or after a write of the journal, before or after a call
+ * to the provider. The shop has one failed compensation, which an operator retries, or is about to have one: then it is at the last look
+ * into an authorization of unknown outcome. Started by the crash test; its arguments come as JSON.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Duration, Effect, Layer, Redacted } from "effect"
@@ -17,8 +18,8 @@ export interface Arguments {
   readonly sandboxPort: number
   /** The failed compensation. */
   readonly id: string
-  /** Of the operator's retry: the same again is the same retry. */
-  readonly key: string
+  /** Of the operator's retry: the same again is the same retry. Without one the record is still to be made. */
+  readonly key?: string
   /** The boundary to die at, from 1; with 0 it lives, and prints how many there were. */
   readonly dieAt: number
 }
@@ -38,9 +39,11 @@ const boundary = Effect.sync(() => {
 const between = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.andThen(boundary, Effect.ensuring(effect, boundary))
 
-/** Retries by themselves stay away from the test. */
+/** Retries and looks by themselves stay away from the test; a look is the last one. */
 export const limits = {
   ...Shop.quickLimits,
+  payment: { ...Shop.quickLimits.payment, resolve: { base: Duration.hours(1), cap: Duration.hours(2) } },
+  checkout: { ...Shop.quickLimits.checkout, resolveLooksMax: 1 },
   compensation: {
     ...Shop.quickLimits.compensation,
     backoff: { base: Duration.hours(1), cap: Duration.hours(2) }
@@ -59,17 +62,28 @@ export const stripe = (port: number) =>
 const crashingGateway = Layer.effect(
   PaymentGateway,
   Effect.map(PaymentGateway, (gateway) =>
-    PaymentGateway.of({ ...gateway, void: (request) => between(gateway.void(request)) })
+    PaymentGateway.of({
+      ...gateway,
+      void: (request) => {
+        // From here on the last look is at work.
+        counting ||= key === undefined
+        return between(gateway.void(request))
+      }
+    })
   )
 ).pipe(Layer.provide(stripe(sandboxPort)))
 
 const program = Effect.gen(function* () {
   const placement = yield* Placement
   const record = placement.client(FailedCompensation)(id)
-  yield* record.GetFailedCompensation()
-  counting = true
-  yield* record.Retry({ key: IdempotencyKey.make(key), by: CustomerId.make("olga") })
-  yield* eventually(record.GetFailedCompensation(), ({ status }) => status === "resolved")
+  if (key === undefined) {
+    yield* eventually(Effect.option(record.GetFailedCompensation()), ({ _tag }) => _tag === "Some")
+  } else {
+    yield* record.GetFailedCompensation()
+    counting = true
+    yield* record.Retry({ key: IdempotencyKey.make(key), by: CustomerId.make("olga") })
+    yield* eventually(record.GetFailedCompensation(), ({ status }) => status === "resolved")
+  }
   // What follows of it (alert, acknowledgements) belongs to it.
   yield* Effect.sleep("400 millis")
   process.stdout.write(`boundaries=${met}\n`)

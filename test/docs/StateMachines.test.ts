@@ -121,7 +121,7 @@ const pages: Readonly<Record<string, Page>> = {
       statuses: markdown(["payment", "order shows"], Object.entries(orderPaymentStatus)),
       hold: matrixOf(
         paymentMachine,
-        ["absent", "begun", "asked", "second factor", "unknown", "failed", "voided"],
+        ["absent", "begun", "asked", "second factor", "unknown", "left", "failed", "voided"],
         aboutHolds
       ),
       capture: matrixOf(

@@ -51,6 +51,8 @@ export const Command = Schema.TaggedUnion({
   Declined: { code: Schema.String },
   /** Whether something is held is not known; looked into again after a pause. */
   AuthorizationUnknown: {},
+  /** It was looked into often enough: a failed compensation stands for it from now on. */
+  LeaveToOperator: {},
   StartCapture: {},
   Captured: { amount: Amount },
   /** `definite`: retrying is of no use. `answered`: the provider has stored this failure under its key. */
@@ -87,6 +89,7 @@ export const Event = Schema.TaggedUnion({
   Authorized: { holdUntil: Schema.optionalKey(Schema.DateTimeUtc), ...at },
   Declined: { code: Schema.String },
   AuthorizationUnknown: { nextAttemptAt: Schema.DateTimeUtc },
+  LeftToOperator: {},
   CaptureStarted: {},
   Captured: { amount: Amount, ...at },
   CaptureFailed: {
@@ -131,6 +134,12 @@ const may = (from: SagaState, to: SagaState) => sagaTransitions[from].includes(t
 /** Whether an attempt is over with nothing held or taken, so that another may begin. */
 export const isClosed = (state: PaymentState): boolean =>
   state._tag === "Absent" || state.status === "failed" || state.status === "voided"
+
+const outcomeUnknown = "outcome_unknown"
+
+/** Whether something may be held that nobody knows of, be it still looked into or left to an operator. */
+export const isUnknown = ({ failure, saga, status }: PresentPayment): boolean =>
+  saga === "none" && status === "processing" && failure === outcomeUnknown
 
 /** What happens next; no events when it has happened already. */
 export const decide =
@@ -195,6 +204,9 @@ export const decide =
               }
             ])
           : conflict(state, command)
+      case "LeaveToOperator":
+        if (!isUnknown(state)) return conflict(state, command)
+        return Result.succeed(state.nextAttemptAt === undefined ? [] : [{ _tag: "LeftToOperator" }])
       case "StartCapture":
         if (saga === "capture_pending") return Result.succeed([])
         return may(saga, "capture_pending") ? Result.succeed([{ _tag: "CaptureStarted" }]) : conflict(state, command)
@@ -303,8 +315,10 @@ const moved = (state: PaymentState, event: Event): PaymentState => {
         status: "processing",
         nextAttemptAt: event.nextAttemptAt,
         resolutions: state.resolutions + 1,
-        failure: "outcome_unknown"
+        failure: outcomeUnknown
       }
+    case "LeftToOperator":
+      return rest
     case "CaptureStarted":
       return { ...rest, status: "processing", saga: "capture_pending" }
     case "Captured":

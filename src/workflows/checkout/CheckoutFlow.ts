@@ -85,6 +85,8 @@ interface By {
 
 type Fault = StepConflict | Unavailable | IdempotencyConflict
 
+type Unsettled = Extract<Conversation.Settlement, { readonly _tag: "Unsettled" }>
+
 /** What a confirmation has heard that may not be its own. */
 interface Joined {
   readonly confirmKey: IdempotencyKey
@@ -445,7 +447,7 @@ export const make = Effect.gen(function* () {
   /** Gives back what an authorization of unknown outcome may hold; whether it is known now that nothing is held. */
   const settleUnknown = (
     id: string,
-    whenUnsettled: (group: Group, attempt: Attempt, settlement: Conversation.Settlement) => Effect.Effect<void, Fault>
+    whenUnsettled: (group: Group, attempt: Attempt, settlement: Unsettled, looks: number) => Effect.Effect<void, Fault>
   ): Effect.Effect<boolean, Fault> =>
     withGroup(id, (group) =>
       exclusively(id)(
@@ -457,7 +459,7 @@ export const make = Effect.gen(function* () {
           const attempt: Attempt = { number: state.attempt, confirmKey: attemptOf(session).confirmKey }
           const settlement = yield* Conversation.settle(gateway, id, state)
           if (settlement._tag === "Unsettled") {
-            yield* whenUnsettled(group, attempt, settlement)
+            yield* whenUnsettled(group, attempt, settlement, state.resolutions)
             return false
           }
           yield* steps.resolved(group, attempt, settlement)
@@ -466,8 +468,22 @@ export const make = Effect.gen(function* () {
       )
     )
 
-  /** What the payment's durable timer does, until the provider has said that nothing is held. N-066. */
-  const resolve = (id: string): Effect.Effect<void, Fault> => Effect.asVoid(settleUnknown(id, steps.resolved))
+  /** What the payment's durable timer does, until the provider has said that nothing is held, or somebody else has to ask it. N-066. */
+  const resolve = (id: string): Effect.Effect<void, Fault> =>
+    Effect.asVoid(
+      settleUnknown(
+        id,
+        Effect.fnUntraced(function* (group, attempt, settlement, looks) {
+          if (looks < limits.resolveLooksMax) return yield* steps.resolved(group, attempt, settlement)
+          const { error } = settlement
+          yield* Effect.logError("An authorization of unknown outcome is left to an operator", {
+            checkoutId: id,
+            error
+          })
+          yield* steps.unresolved(group, attempt, error)
+        })
+      )
+    )
 
   /** The provider is often busy for a moment only: a few looks before the timer's first, which is behind them in any case. */
   const resolveSoon = Effect.fnUntraced(function* (id: string) {

@@ -25,6 +25,8 @@ export interface CheckoutLimits {
   readonly confirmRate: { readonly limit: number; readonly window: Duration.Duration }
   /** When the durable look into an unknown authorization is first due. N-066. */
   readonly resolveAfter: Duration.Duration
+  /** After so many of them it is left to an operator. */
+  readonly resolveLooksMax: number
   /** Which of the ways to pay without the provider are offered. */
   readonly offlineMethods: ReadonlyArray<OfflineMethod>
   /** The least time between two questions to the provider about a customer's second factor. */

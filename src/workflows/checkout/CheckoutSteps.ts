@@ -426,6 +426,30 @@ export const make = (
         }
       }),
 
+    /** Looked into often enough in vain: an operator has to see to what it may hold, and the looks end. */
+    unresolved: Effect.fnUntraced(function* (
+      group: Group,
+      attempt: Attempt,
+      error: string
+    ): Effect.fn.Return<void, Effect.Error<Stepped<void>>> {
+      const operation = "void_authorization"
+      const record = yield* records(group.id, operation, attempt.number)
+      yield* journal.unit<void, StepConflict>({
+        cells: [...cellsOf(group), record],
+        cause: "checkout resolve",
+        body: (transaction) => {
+          const { number } = attempt
+          const payment = paid(transaction, group)
+          if (payment.attempt !== number || payment.saga !== "none" || payment.nextAttemptAt === undefined) return
+          must(transaction, transaction.execute(group.payment, `left:${number}`, { _tag: "LeaveToOperator" }))
+          leave(transaction, record, {
+            ...unfinished(transaction, group, attempt, "authorization_unknown", error),
+            operation
+          })
+        }
+      })
+    }),
+
     /** Compensation, money: nothing is held any more, what was taken is to be given back, or an operator has to see to it. */
     settled: Effect.fnUntraced(function* (
       group: Group,

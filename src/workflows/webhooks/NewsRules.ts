@@ -3,6 +3,7 @@
  * the provider asked, and what it answers decides. So their order does not matter, and a forged one could not move money. REQ-WHK-04.
  */
 import type { PaymentState, PresentPayment } from "../../entities/payment/Payment.ts"
+import { isUnknown } from "../../entities/payment/PaymentDecider.ts"
 import type { PaymentFact, ProviderNews } from "../../entities/providerEvent/ProviderEvent.ts"
 import type { Intent } from "../../gateways/PaymentGateway.ts"
 
@@ -142,7 +143,7 @@ const meaningOf = (payment: PresentPayment, found: Intent): Conclusion => {
 
 const beforeHold = (payment: PresentPayment, found: Intent): Conclusion => {
   if (payment.status === "failed" || payment.status === "voided") return holds(found) ? unowned : nothing("up to date")
-  if (payment.nextAttemptAt !== undefined) {
+  if (isUnknown(payment)) {
     return found._tag === "Processing" || found._tag === "RequiresAction"
       ? nothing("not decided yet")
       : { _tag: "Resolve" }

@@ -71,29 +71,30 @@ const rest = (command: { readonly _tag: string }) => !isAboutRefunds(command) &&
 
 it("what each command does until a hold is there, or surely not", () => {
   assert.strictEqual(
-    matrixOf(machine, ["absent", "begun", "asked", "second factor", "unknown", "failed", "voided"], rest),
+    matrixOf(machine, ["absent", "begun", "asked", "second factor", "unknown", "left", "failed", "voided"], rest),
     table(`
-      |                          | absent         | begun             | asked         | second factor | unknown       | failed         | voided         |
-      | ------------------------ | -------------- | ----------------- | ------------- | ------------- | ------------- | -------------- | -------------- |
-      | Begin 1                  | pending (none) | -                 | -             | -             | -             | -              | -              |
-      | Begin 2                  | pending (none) | !                 | !             | !             | !             | pending (none) | pending (none) |
-      | Begin 0                  | pending (none) | !                 | !             | !             | !             | !              | !              |
-      | Begin 2, by another      | pending (none) | !                 | !             | !             | !             | !              | !              |
-      | IntentCreated            | !              | processing (none) | -             | -             | -             | -              | -              |
-      | IntentCreated, another   | !              | processing (none) | !             | !             | !             | !              | !              |
-      | ActionRequired           | !              | !                 | changed       | -             | changed       | !              | !              |
-      | Authorized               | !              | authorized        | authorized    | authorized    | authorized    | !              | !              |
-      | Authorized, other amount | !              | !                 | !             | !             | !             | !              | !              |
-      | Declined                 | !              | failed (none)     | failed (none) | failed (none) | failed (none) | -              | !              |
-      | AuthorizationUnknown     | !              | processing (none) | changed       | changed       | changed       | !              | !              |
-      | StartCapture             | !              | !                 | !             | !             | !             | !              | !              |
-      | Captured                 | !              | !                 | !             | !             | !             | !              | !              |
-      | Captured, other amount   | !              | !                 | !             | !             | !             | !              | !              |
-      | CaptureFailed            | !              | !                 | !             | !             | !             | !              | !              |
-      | Voided                   | !              | voided            | voided        | voided        | voided        | voided         | -              |
-      | Refunded, some           | !              | !                 | !             | !             | !             | !              | !              |
-      | Refunded, all            | !              | !                 | !             | !             | !             | !              | !              |
-      | Refunded, nothing        | !              | !                 | !             | !             | !             | !              | !              |
+      |                          | absent         | begun             | asked         | second factor | unknown       | left          | failed         | voided         |
+      | ------------------------ | -------------- | ----------------- | ------------- | ------------- | ------------- | ------------- | -------------- | -------------- |
+      | Begin 1                  | pending (none) | -                 | -             | -             | -             | -             | -              | -              |
+      | Begin 2                  | pending (none) | !                 | !             | !             | !             | !             | pending (none) | pending (none) |
+      | Begin 0                  | pending (none) | !                 | !             | !             | !             | !             | !              | !              |
+      | Begin 2, by another      | pending (none) | !                 | !             | !             | !             | !             | !              | !              |
+      | IntentCreated            | !              | processing (none) | -             | -             | -             | -             | -              | -              |
+      | IntentCreated, another   | !              | processing (none) | !             | !             | !             | !             | !              | !              |
+      | ActionRequired           | !              | !                 | changed       | -             | changed       | changed       | !              | !              |
+      | Authorized               | !              | authorized        | authorized    | authorized    | authorized    | authorized    | !              | !              |
+      | Authorized, other amount | !              | !                 | !             | !             | !             | !             | !              | !              |
+      | Declined                 | !              | failed (none)     | failed (none) | failed (none) | failed (none) | failed (none) | -              | !              |
+      | AuthorizationUnknown     | !              | processing (none) | changed       | changed       | changed       | changed       | !              | !              |
+      | LeaveToOperator          | !              | !                 | !             | !             | changed       | -             | !              | !              |
+      | StartCapture             | !              | !                 | !             | !             | !             | !             | !              | !              |
+      | Captured                 | !              | !                 | !             | !             | !             | !             | !              | !              |
+      | Captured, other amount   | !              | !                 | !             | !             | !             | !             | !              | !              |
+      | CaptureFailed            | !              | !                 | !             | !             | !             | !             | !              | !              |
+      | Voided                   | !              | voided            | voided        | voided        | voided        | voided        | voided         | -              |
+      | Refunded, some           | !              | !                 | !             | !             | !             | !             | !              | !              |
+      | Refunded, all            | !              | !                 | !             | !             | !             | !             | !              | !              |
+      | Refunded, nothing        | !              | !                 | !             | !             | !             | !             | !              | !              |
     `)
   )
 })
@@ -119,6 +120,7 @@ it("what each command does once a hold is there", () => {
       | Authorized, other amount | !                            | !                           | !                            | !                             | !                  | !        |
       | Declined                 | !                            | !                           | !                            | !                             | !                  | !        |
       | AuthorizationUnknown     | !                            | !                           | !                            | !                             | !                  | !        |
+      | LeaveToOperator          | !                            | !                           | !                            | !                             | !                  | !        |
       | StartCapture             | processing (capture_pending) | -                           | processing (capture_pending) | !                             | !                  | !        |
       | Captured                 | !                            | captured                    | captured                     | -                             | -                  | -        |
       | Captured, other amount   | !                            | !                           | !                            | !                             | !                  | !        |

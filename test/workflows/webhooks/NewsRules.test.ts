@@ -34,6 +34,7 @@ const states = [
   "asked",
   "second factor",
   "unknown",
+  "left",
   "failed",
   "authorized",
   "hold, deferred",
@@ -66,19 +67,19 @@ describe("given news about a payment", () => {
 })
 
 const weights = `
-|                            | absent    | begun     | asked      | second factor | unknown    | failed     | authorized | hold, deferred | capture_pending | capture_failed | captured   | partially_refunded | refunded   | voided     |
-| -------------------------- | --------- | --------- | ---------- | ------------- | ---------- | ---------- | ---------- | -------------- | --------------- | -------------- | ---------- | ------------------ | ---------- | ---------- |
-| Authorized                 | unmatched | elsewhere | ask        | ask           | ask        | ask        | known      | known          | known           | known          | known      | known              | known      | known      |
-| Authorized, other amount   | unmatched | elsewhere | ask        | ask           | ask        | ask        | ask        | ask            | ask             | ask            | ask        | ask                | ask        | ask        |
-| Authorized, other currency | unmatched | elsewhere | ask        | ask           | ask        | ask        | ask        | ask            | ask             | ask            | ask        | ask                | ask        | ask        |
-| RequiresAction             | unmatched | elsewhere | ask        | known         | ask        | known      | known      | known          | known           | known          | known      | known              | known      | known      |
-| Processing                 | unmatched | elsewhere | ask        | ask           | ask        | known      | known      | known          | known           | known          | known      | known              | known      | known      |
-| Failed                     | unmatched | elsewhere | ask        | ask           | ask        | known      | ask        | ask            | ask             | ask            | ask        | ask                | ask        | ask        |
-| Captured                   | unmatched | elsewhere | ask        | ask           | ask        | ask        | ask        | ask            | ask             | ask            | known      | known              | known      | ask        |
-| Captured, other amount     | unmatched | elsewhere | ask        | ask           | ask        | ask        | ask        | ask            | ask             | ask            | ask        | ask                | ask        | ask        |
-| Voided                     | unmatched | elsewhere | ask        | ask           | ask        | known      | ask        | ask            | ask             | ask            | ask        | ask                | ask        | known      |
-| Refund                     | unmatched | elsewhere | refund     | refund        | refund     | refund     | refund     | refund         | refund          | refund         | refund     | refund             | refund     | refund     |
-| Chargeback                 | unmatched | elsewhere | chargeback | chargeback    | chargeback | chargeback | chargeback | chargeback     | chargeback      | chargeback     | chargeback | chargeback         | chargeback | chargeback |
+|                            | absent    | begun     | asked      | second factor | unknown    | left       | failed     | authorized | hold, deferred | capture_pending | capture_failed | captured   | partially_refunded | refunded   | voided     |
+| -------------------------- | --------- | --------- | ---------- | ------------- | ---------- | ---------- | ---------- | ---------- | -------------- | --------------- | -------------- | ---------- | ------------------ | ---------- | ---------- |
+| Authorized                 | unmatched | elsewhere | ask        | ask           | ask        | ask        | ask        | known      | known          | known           | known          | known      | known              | known      | known      |
+| Authorized, other amount   | unmatched | elsewhere | ask        | ask           | ask        | ask        | ask        | ask        | ask            | ask             | ask            | ask        | ask                | ask        | ask        |
+| Authorized, other currency | unmatched | elsewhere | ask        | ask           | ask        | ask        | ask        | ask        | ask            | ask             | ask            | ask        | ask                | ask        | ask        |
+| RequiresAction             | unmatched | elsewhere | ask        | known         | ask        | ask        | known      | known      | known          | known           | known          | known      | known              | known      | known      |
+| Processing                 | unmatched | elsewhere | ask        | ask           | ask        | ask        | known      | known      | known          | known           | known          | known      | known              | known      | known      |
+| Failed                     | unmatched | elsewhere | ask        | ask           | ask        | ask        | known      | ask        | ask            | ask             | ask            | ask        | ask                | ask        | ask        |
+| Captured                   | unmatched | elsewhere | ask        | ask           | ask        | ask        | ask        | ask        | ask            | ask             | ask            | known      | known              | known      | ask        |
+| Captured, other amount     | unmatched | elsewhere | ask        | ask           | ask        | ask        | ask        | ask        | ask            | ask             | ask            | ask        | ask                | ask        | ask        |
+| Voided                     | unmatched | elsewhere | ask        | ask           | ask        | ask        | known      | ask        | ask            | ask             | ask            | ask        | ask                | ask        | known      |
+| Refund                     | unmatched | elsewhere | refund     | refund        | refund     | refund     | refund     | refund     | refund         | refund          | refund         | refund     | refund             | refund     | refund     |
+| Chargeback                 | unmatched | elsewhere | chargeback | chargeback    | chargeback | chargeback | chargeback | chargeback | chargeback     | chargeback      | chargeback     | chargeback | chargeback         | chargeback | chargeback |
 `
 
 describe("given news of a refund or a chargeback", () => {
@@ -188,16 +189,16 @@ describe("given what the provider says about a payment", () => {
 })
 
 const conclusions = `
-|                          | begun | asked | second factor          | unknown | failed                 | authorized | hold, deferred | capture_pending | capture_failed | captured     | partially_refunded | refunded     | voided                 |
-| ------------------------ | ----- | ----- | ---------------------- | ------- | ---------------------- | ---------- | -------------- | --------------- | -------------- | ------------ | ------------------ | ------------ | ---------------------- |
-| Unconfirmed              | GoOn  | GoOn  | Decline                | Resolve | -                      | -          | -              | -               | -              | !! disagrees | !! disagrees       | !! disagrees | -                      |
-| Unconfirmed, declined    | GoOn  | GoOn  | Decline                | Resolve | -                      | -          | -              | -               | -              | !! disagrees | !! disagrees       | !! disagrees | -                      |
-| RequiresAction           | GoOn  | GoOn  | -                      | -       | -                      | -          | -              | -               | -              | !! disagrees | !! disagrees       | !! disagrees | -                      |
-| Processing               | GoOn  | GoOn  | -                      | -       | -                      | -          | -              | -               | -              | !! disagrees | !! disagrees       | !! disagrees | -                      |
-| Authorized               | GoOn  | GoOn  | Place                  | Resolve | !! money_without_order | -          | -              | -               | -              | !! disagrees | !! disagrees       | !! disagrees | !! money_without_order |
-| Authorized, other amount | GoOn  | GoOn  | GoOn                   | Resolve | !! money_without_order | -          | -              | -               | -              | !! disagrees | !! disagrees       | !! disagrees | !! money_without_order |
-| Captured                 | GoOn  | GoOn  | !! money_without_order | Resolve | !! money_without_order | GoOn       | GoOn           | Finish          | Finish         | -            | -                  | -            | !! money_without_order |
-| Captured, other amount   | GoOn  | GoOn  | !! money_without_order | Resolve | !! money_without_order | GoOn       | GoOn           | !! disagrees    | !! disagrees   | !! disagrees | !! disagrees       | !! disagrees | !! money_without_order |
-| Captured, given back     | GoOn  | GoOn  | -                      | Resolve | -                      | GoOn       | GoOn           | !! disagrees    | !! disagrees   | -            | -                  | -            | -                      |
-| Voided                   | GoOn  | GoOn  | Decline                | Resolve | -                      | GoOn       | GoOn           | HoldGone        | HoldGone       | !! disagrees | !! disagrees       | !! disagrees | -                      |
+|                          | begun | asked | second factor          | unknown | left    | failed                 | authorized | hold, deferred | capture_pending | capture_failed | captured     | partially_refunded | refunded     | voided                 |
+| ------------------------ | ----- | ----- | ---------------------- | ------- | ------- | ---------------------- | ---------- | -------------- | --------------- | -------------- | ------------ | ------------------ | ------------ | ---------------------- |
+| Unconfirmed              | GoOn  | GoOn  | Decline                | Resolve | Resolve | -                      | -          | -              | -               | -              | !! disagrees | !! disagrees       | !! disagrees | -                      |
+| Unconfirmed, declined    | GoOn  | GoOn  | Decline                | Resolve | Resolve | -                      | -          | -              | -               | -              | !! disagrees | !! disagrees       | !! disagrees | -                      |
+| RequiresAction           | GoOn  | GoOn  | -                      | -       | -       | -                      | -          | -              | -               | -              | !! disagrees | !! disagrees       | !! disagrees | -                      |
+| Processing               | GoOn  | GoOn  | -                      | -       | -       | -                      | -          | -              | -               | -              | !! disagrees | !! disagrees       | !! disagrees | -                      |
+| Authorized               | GoOn  | GoOn  | Place                  | Resolve | Resolve | !! money_without_order | -          | -              | -               | -              | !! disagrees | !! disagrees       | !! disagrees | !! money_without_order |
+| Authorized, other amount | GoOn  | GoOn  | GoOn                   | Resolve | Resolve | !! money_without_order | -          | -              | -               | -              | !! disagrees | !! disagrees       | !! disagrees | !! money_without_order |
+| Captured                 | GoOn  | GoOn  | !! money_without_order | Resolve | Resolve | !! money_without_order | GoOn       | GoOn           | Finish          | Finish         | -            | -                  | -            | !! money_without_order |
+| Captured, other amount   | GoOn  | GoOn  | !! money_without_order | Resolve | Resolve | !! money_without_order | GoOn       | GoOn           | !! disagrees    | !! disagrees   | !! disagrees | !! disagrees       | !! disagrees | !! money_without_order |
+| Captured, given back     | GoOn  | GoOn  | -                      | Resolve | Resolve | -                      | GoOn       | GoOn           | !! disagrees    | !! disagrees   | -            | -                  | -            | -                      |
+| Voided                   | GoOn  | GoOn  | Decline                | Resolve | Resolve | -                      | GoOn       | GoOn           | HoldGone        | HoldGone       | !! disagrees | !! disagrees       | !! disagrees | -                      |
 `
