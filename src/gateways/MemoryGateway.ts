@@ -55,7 +55,20 @@ const transportTo = (provider: PaymentProvider["Service"]): StripeTransport => {
             })
           : Effect.die(content)
       ),
-    retrieve: (id, params) => askForIntent("GET", `payment_intents/${id}`, params)
+    retrieve: (id, params) => askForIntent("GET", `payment_intents/${id}`, params),
+    list: (params) =>
+      Effect.flatMap(ask("GET", "payment_intents", params), (content) =>
+        content._tag === "List"
+          ? Effect.succeed({
+              data: content.items.flatMap((item) =>
+                item._tag === "Intent"
+                  ? [paymentIntent(item.intent, { url: "memory:", expandCharge: item.expandCharge })]
+                  : []
+              ),
+              has_more: content.more
+            })
+          : Effect.die(content)
+      )
   }
 }
 

@@ -6,7 +6,7 @@
  * at any age. Source: the provider's manual forgets idempotency keys after 24 hours.
  */
 import { Context, DateTime, Duration, Effect, Redacted, Schema } from "effect"
-import { Money } from "../domain/Money.ts"
+import { type Currency, Money } from "../domain/Money.ts"
 
 /** Names the intent at the provider, e.g. `pi_...`. Redacted: it never reaches a log. REQ-SEC-02. */
 export type IntentId = Redacted.Redacted<string>
@@ -29,6 +29,15 @@ export type Intent =
   | { readonly _tag: "Captured"; readonly id: IntentId; readonly amount: bigint; readonly refunded: bigint }
   /** The hold was dropped, or never was: nothing can be taken any more. */
   | { readonly _tag: "Voided"; readonly id: IntentId }
+
+/** An intent in the provider's own list. */
+export interface ListedIntent {
+  readonly intent: Intent
+  readonly currency: Currency
+  readonly createdAt: DateTime.Utc
+  /** The checkout it was made for; absent when it was not made by us. */
+  readonly checkoutId?: string
+}
 
 /** A refund as the provider has it. */
 export interface ProviderRefund {
@@ -108,6 +117,15 @@ export class PaymentGateway extends Context.Service<
     readonly refunds: (id: IntentId) => Effect.Effect<ReadonlyArray<ProviderRefund>, NotPossible | TransportError>
     /** What the provider knows of the intent now. Passes an open breaker as a probe, so that compensation is not starved. REQ-CB-01. */
     readonly retrieve: (id: IntentId) => Effect.Effect<Intent, NotPossible | TransportError>
+    /** All intents there are, whoever made them, newest first: those made in [`from`, `before`), behind `after`. */
+    readonly list: (request: {
+      readonly from: DateTime.Utc
+      readonly before: DateTime.Utc
+      readonly after?: IntentId
+    }) => Effect.Effect<
+      { readonly intents: ReadonlyArray<ListedIntent>; readonly next?: IntentId },
+      NotPossible | TransportError
+    >
     /** Closed, open or half open, for readiness pages and metrics. */
     readonly breakerState: Effect.Effect<"closed" | "open" | "half-open">
   }

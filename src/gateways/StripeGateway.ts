@@ -58,7 +58,8 @@ const makeTransport = Effect.fnUntraced(function* (options: StripeGatewayOptions
       send((stripe) => stripe.paymentIntents.cancel(id, params, { idempotencyKey })),
     refund: (params, idempotencyKey) => send((stripe) => stripe.refunds.create(params, { idempotencyKey })),
     refunds: (params) => send((stripe) => stripe.refunds.list(params)),
-    retrieve: (id, params) => send((stripe) => stripe.paymentIntents.retrieve(id, params))
+    retrieve: (id, params) => send((stripe) => stripe.paymentIntents.retrieve(id, params)),
+    list: (params) => send((stripe) => stripe.paymentIntents.list(params))
   }
   return transport
 })

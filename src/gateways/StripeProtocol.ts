@@ -6,8 +6,15 @@
 import { DateTime, Duration, Effect, Redacted, Schedule } from "effect"
 import type { Scope } from "effect"
 import type Stripe from "stripe"
-import type { Money } from "../domain/Money.ts"
-import type { Intent, IntentId, PaymentGatewayLimits, ProviderRefund, TransportError } from "./PaymentGateway.ts"
+import { Currency, type Money } from "../domain/Money.ts"
+import type {
+  Intent,
+  IntentId,
+  ListedIntent,
+  PaymentGatewayLimits,
+  ProviderRefund,
+  TransportError
+} from "./PaymentGateway.ts"
 import { Declined, NotPossible, OutcomeUnknown, PaymentGateway, ProviderUnavailable } from "./PaymentGateway.ts"
 import * as ProviderGuard from "./ProviderGuard.ts"
 
@@ -20,6 +27,7 @@ export interface StripeTransport {
   readonly refund: (params: Stripe.RefundCreateParams, key: string) => Call<StripeRefund>
   readonly refunds: (params: Stripe.RefundListParams) => Call<StripeRefundPage>
   readonly retrieve: (id: string, params: Stripe.PaymentIntentRetrieveParams) => Call<StripeIntent>
+  readonly list: (params: Stripe.PaymentIntentListParams) => Call<StripeIntentPage>
 }
 type Call<A> = Effect.Effect<A, StripeFailure>
 
@@ -34,7 +42,15 @@ export interface StripeRefundPage {
 /** What we read of a payment intent. */
 export type StripeIntent = Pick<
   Stripe.PaymentIntent,
-  "id" | "status" | "amount" | "amount_capturable" | "amount_received" | "currency" | "client_secret"
+  | "id"
+  | "status"
+  | "amount"
+  | "amount_capturable"
+  | "amount_received"
+  | "created"
+  | "currency"
+  | "client_secret"
+  | "metadata"
 > & {
   readonly last_payment_error: {
     readonly code?: string
@@ -43,6 +59,12 @@ export type StripeIntent = Pick<
   } | null
   readonly latest_charge: string | StripeCharge | null
 }
+
+export interface StripeIntentPage {
+  readonly data: ReadonlyArray<StripeIntent>
+  readonly has_more: boolean
+}
+
 interface StripeCharge {
   readonly amount_refunded: number
   readonly payment_method_details: { readonly card?: { readonly capture_before?: number } } | null
@@ -227,6 +249,29 @@ export const make = Effect.fnUntraced(function* (options: {
 
     retrieve: (id) => lookUp(id).pipe(explained("retrieve"), Effect.catchTag("Declined", notDeclinable)),
 
+    list: ({ after, before, from }) =>
+      guard
+        .call(
+          "list",
+          transport.list({
+            created: { gte: secondsOf(from), lt: secondsOf(before) },
+            limit: intentsPage,
+            expand: ["data.latest_charge"],
+            ...(after === undefined ? {} : { starting_after: Redacted.value(after) })
+          })
+        )
+        .pipe(
+          Effect.map(({ data, has_more: more }) => {
+            const last = data.at(-1)
+            return {
+              intents: data.map(toListed),
+              ...(more && last !== undefined ? { next: Redacted.make(last.id, { label: "authorization" }) } : {})
+            }
+          }),
+          explained("list"),
+          Effect.catchTag("Declined", notDeclinable)
+        ),
+
     breakerState: guard.breakerState
   })
 })
@@ -236,6 +281,9 @@ type Failure = StripeFailure | ProviderUnavailable
 /** The most the provider gives at once, and the most we ask for: a payment has far fewer. */
 const refundsPage = 100
 const refundPagesMax = 10
+const intentsPage = 100
+
+const secondsOf = ({ epochMilliseconds }: DateTime.Utc): number => Math.floor(epochMilliseconds / 1000)
 
 /** The provider's code for a write which does not fit the intent's status. */
 const unexpectedState = "payment_intent_unexpected_state"
@@ -359,6 +407,16 @@ const toIntent = (intent: StripeIntent): Intent => {
     default:
       // A status which the provider invented since: what it means is not decided here, so it is asked again.
       return { _tag: "Processing", id }
+  }
+}
+
+const toListed = (intent: StripeIntent): ListedIntent => {
+  const checkoutId = intent.metadata["checkout"]
+  return {
+    intent: toIntent(intent),
+    currency: Currency.make(intent.currency.toUpperCase()),
+    createdAt: DateTime.makeUnsafe(intent.created * 1000),
+    ...(checkoutId === undefined ? {} : { checkoutId })
   }
 }
 

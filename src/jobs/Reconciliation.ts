@@ -153,8 +153,13 @@ const make = (options: ReconciliationOptions) =>
         select ${run.id}, ${name}, x.subject, x.outcome, x.text, x.order_id, x.amount, x.currency, x.authorization_hash, ${now}::timestamptz
         from jsonb_to_recordset(${JSON.stringify(rows)}::text::jsonb)
           as x (subject text, outcome text, text text, order_id text, amount bigint, currency text, authorization_hash text)
-        where (select count(*) from ops.reconciliation_findings f where f.reconciliation_id = ${run.id} and f.check_name = ${name}) < ${namedMax}
-        on conflict do nothing`
+        where exists (
+            select from ops.reconciliation_findings f
+            where f.reconciliation_id = ${run.id} and f.check_name = ${name} and f.subject = x.subject)
+          or (select count(*) from ops.reconciliation_findings f where f.reconciliation_id = ${run.id} and f.check_name = ${name}) < ${namedMax}
+        on conflict (reconciliation_id, check_name, subject) do update set outcome = excluded.outcome, text = excluded.text,
+          order_id = excluded.order_id, amount = excluded.amount, currency = excluded.currency, authorization_hash = excluded.authorization_hash
+        where reconciliation_findings.outcome = 'open'`
     })
 
     /** What a check has found in this run: its numbers, and those of which people are told. */
@@ -172,7 +177,7 @@ const make = (options: ReconciliationOptions) =>
         readonly authorization: AlertDetails["authorization"] | null
       }>`
         select subject, outcome, text, order_id as "orderId", amount::text as amount, currency, authorization_hash as authorization
-        from ops.reconciliation_findings where reconciliation_id = ${run.id} and check_name = ${name} order by seq limit ${alertsMax}`
+        from ops.reconciliation_findings where reconciliation_id = ${run.id} and check_name = ${name} and outcome <> 'open' order by seq limit ${alertsMax}`
       const count = (outcome: string) => counts.find((row) => row.outcome === outcome)?.count ?? 0
       const [corrected, raised] = [count("corrected"), count("raised")]
       return { counts: { found: corrected + raised, corrected, raised }, named }

@@ -153,9 +153,14 @@ export const limitsOf = (values: Values): ShopLimits => ({
   },
   reconciliation: {
     schedules: [
+      { group: "payments", every: values.RECONCILIATION_PAYMENT_INTERVAL },
       { group: "stock", every: values.RECONCILIATION_STOCK_INTERVAL },
-      { group: "consistency", every: values.RECONCILIATION_CHECK_INTERVAL }
+      { group: "consistency", every: values.RECONCILIATION_CHECK_INTERVAL },
+      { group: "provider", dailyAt: timeOfDay(values.RECONCILIATION_PROVIDER_AT) }
     ],
+    window: values.RECONCILIATION_PROVIDER_WINDOW,
+    grace: values.RECONCILIATION_GRACE,
+    stuckAfter: values.RECONCILIATION_PAYMENT_STUCK,
     page: values.RECONCILIATION_PAGE,
     pollInterval: values.RECONCILIATION_POLL_INTERVAL,
     keepFor: values.RECONCILIATION_RETENTION
@@ -222,6 +227,12 @@ const windowsOf = ({ BANK_TRANSFER_WINDOW, COD_WINDOW }: Values) => ({
   cash_on_delivery: COD_WINDOW,
   bank_transfer: BANK_TRANSFER_WINDOW
 })
+
+/** Of a time such as 02:00, how long after midnight it is. */
+const timeOfDay = (text: string): Duration.Duration => {
+  const [hours = 0, minutes = 0] = text.split(":").map(Number)
+  return Duration.minutes(60 * hours + minutes)
+}
 
 /** What is listed in one setting, separated by commas. */
 const listed = (text: string): ReadonlyArray<string> => text.split(",").map((entry) => entry.trim())
@@ -340,6 +351,12 @@ const rules = ({ demo }: LoadOptions): ReadonlyArray<Rule> => [
     "CHECKOUT_WATCH_AFTER",
     "a confirmation is not looked after while its caller still waits"
   ),
+  below(
+    "PAYMENT_HOLD_EXPIRY",
+    "RECONCILIATION_PROVIDER_WINDOW",
+    "a hold which nothing stands behind must be found while it lives"
+  ),
+  below("RECONCILIATION_GRACE", "RECONCILIATION_PROVIDER_WINDOW", "otherwise nothing is looked at"),
   below("PAYMENT_TIMEOUT", "CHECKOUT_SYNC_WAIT", "a caller should hear what the provider said"),
   below("PAYMENT_WINDOW", "RESERVATION_TTL", "a customer must not lose the goods while still allowed to pay"),
   {

@@ -710,6 +710,37 @@ const reconciliation = {
     { about: "How often orders, payments and reservations are compared with each other.", source: "REQ-REC-04" },
     { from: "1 minute" }
   ),
+  RECONCILIATION_PAYMENT_INTERVAL: duration(
+    "5 minutes",
+    { about: "How often payments are looked for which do not move.", source: "REQ-REC-03" },
+    { from: "10 seconds" }
+  ),
+  RECONCILIATION_PAYMENT_STUCK: duration(
+    "5 minutes",
+    { about: "A payment or confirmation which has not moved for so long is looked up.", source: "REQ-REC-03" },
+    { from: "1 minute" }
+  ),
+  RECONCILIATION_PROVIDER_AT: {
+    ...text("When payments are compared with what the provider has, once a day, in UTC.", {
+      form: "a time such as 02:00",
+      pattern: /^([01]\d|2[0-3]):[0-5]\d$/
+    }),
+    absent: byDefault("02:00"),
+    source: "N-072"
+  },
+  RECONCILIATION_PROVIDER_WINDOW: duration(
+    "14 days",
+    { about: "How far back that goes: longer than a hold lives." },
+    { from: "1 day" }
+  ),
+  RECONCILIATION_GRACE: duration(
+    "15 minutes",
+    {
+      about:
+        "Payments which the provider has for less than this are left alone: their checkout may be under way. Money which no living order stands behind goes back after it."
+    },
+    { from: "1 minute" }
+  ),
   RECONCILIATION_PAGE: whole(
     500,
     { about: "Rows looked at by one statement of reconciliation; it rests in between." },

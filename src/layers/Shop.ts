@@ -51,6 +51,9 @@ import * as RetryFlow from "../workflows/compensation/RetryFlow.ts"
 import * as OfflineFlow from "../workflows/offline/OfflineFlow.ts"
 import type { Check } from "../workflows/reconciliation/Check.ts"
 import * as ConsistencyChecks from "../workflows/reconciliation/ConsistencyChecks.ts"
+import * as MoneyReviewFlow from "../workflows/reconciliation/MoneyReviewFlow.ts"
+import * as ProviderChecks from "../workflows/reconciliation/ProviderChecks.ts"
+import type { ProviderCheckLimits } from "../workflows/reconciliation/ProviderChecks.ts"
 import { ReconciliationRequests } from "../workflows/reconciliation/ReconciliationRequests.ts"
 import * as StockCheck from "../workflows/reconciliation/StockCheck.ts"
 import * as RefundFlow from "../workflows/refund/RefundFlow.ts"
@@ -83,7 +86,7 @@ export interface ShopLimits {
     readonly interval: Duration.Duration
     readonly page: number
   }
-  readonly reconciliation: Reconciliation.ReconciliationLimits
+  readonly reconciliation: Reconciliation.ReconciliationLimits & ProviderCheckLimits
   readonly cart: CartActor.CartLimits
   readonly session: CheckoutSessionActor.CheckoutSessionLimits
   readonly reservation: ReservationLimits
@@ -122,9 +125,14 @@ export const defaultLimits: ShopLimits = {
   },
   reconciliation: {
     schedules: [
+      { group: "payments", every: Duration.minutes(5) },
       { group: "stock", every: Duration.hours(1) },
-      { group: "consistency", every: Duration.hours(1) }
+      { group: "consistency", every: Duration.hours(1) },
+      { group: "provider", dailyAt: Duration.hours(2) }
     ],
+    window: Duration.days(14),
+    grace: Duration.minutes(15),
+    stuckAfter: Duration.minutes(5),
     page: 500,
     pollInterval: Duration.seconds(2),
     keepFor: Duration.days(90)
@@ -305,14 +313,17 @@ export const layer = (
     )
   )
   const reconciliation = Layer.unwrap(
-    Effect.map(tableChecks, (checks) =>
-      Layer.merge(
+    Effect.map(Effect.all([tableChecks, ProviderChecks.make(limits.reconciliation)]), (groups) => {
+      const checks = groups.flat()
+      return Layer.merge(
         Reconciliation.layer({ ...limits.reconciliation, checks }),
         ReconciliationRequests.layer(checks.map(({ name }) => name))
       )
-    )
+    })
   )
-  const checkout = ProviderEventFlow.layer(providerEvent, limits.webhook).pipe(Layer.provideMerge(CheckoutFlow.layer))
+  const checkout = Layer.merge(ProviderEventFlow.layer(providerEvent, limits.webhook), MoneyReviewFlow.layer).pipe(
+    Layer.provideMerge(CheckoutFlow.layer)
+  )
   const processes = Layer.mergeAll(
     checkout,
     CaptureFlow.layer,

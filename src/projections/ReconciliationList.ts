@@ -82,7 +82,7 @@ const make = Effect.gen(function* () {
         select seq::int as seq, jsonb_strip_nulls(jsonb_build_object(
           'check', check_name, 'subject', subject, 'outcome', outcome, 'text', text, 'orderId', order_id, 'amount', amount::text,
           'currency', currency, 'authorization', authorization_hash, 'at', ${sql.literal(utc("at"))})) as finding
-        from ops.reconciliation_findings where reconciliation_id = ${id} and seq > ${after} order by seq limit ${limit + 1}`)
+        from ops.reconciliation_findings where reconciliation_id = ${id} and seq > ${after} and outcome <> 'open' order by seq limit ${limit + 1}`)
     )
     const shown = rows.slice(0, limit)
     const last = shown.at(-1)

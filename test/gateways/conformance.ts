@@ -1,7 +1,7 @@
 /** What every `PaymentGateway` keeps to, whoever the provider is. Run against each adapter by its own test. */
 import { inspect } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Fiber, Logger, Redacted, Schedule } from "effect"
+import { DateTime, Duration, Effect, Exit, Fiber, Logger, Redacted, Schedule } from "effect"
 import type { Layer } from "effect"
 import { TestClock } from "effect/testing"
 import { Currency } from "../../src/domain/Money.ts"
@@ -526,6 +526,36 @@ export const conforms = <R, E>(
           Array.from({ length: 101 }, (_, index) => `order-1:refund:${101 - index}`)
         )
       })
+    )
+
+    scenario(
+      "when all intents of a time are listed, then each is there once, newest first, as a lookup would have it",
+      () =>
+        Effect.gen(function* () {
+          const gateway = yield* PaymentGateway
+          const from = yield* DateTime.now
+          const captured = yield* authorized("pm_card_visa")
+          yield* gateway.capture({ key: "order-1:capture", id: captured, amount: euros(4_999n) })
+          yield* gateway.refund(giveBack("order-1:refund", captured, euros(1_000n)))
+          for (let number = 1; number <= 101; number++) {
+            yield* create("pm_card_visa", { key: `order-2:create:${number}`, amount: euros(BigInt(100 + number)) })
+          }
+          yield* TestClock.adjust("2 seconds")
+          const before = yield* DateTime.now
+          yield* create("pm_card_visa", { key: "order-3:create" })
+          const first = yield* gateway.list({ from, before })
+          assert.lengthOf(first.intents, 100)
+          const second = yield* gateway.list({ from, before, after: first.next! })
+          assert.isUndefined(second.next)
+          const all = [...first.intents, ...second.intents]
+          assert.strictEqual(new Set(all.map(({ intent }) => Redacted.value(intent.id))).size, 102)
+          const oldest = all.at(-1)!
+          assert.deepInclude(oldest, { checkoutId: "checkout-1", currency: Currency.make("EUR") })
+          assert.deepInclude(oldest.intent, { _tag: "Captured", amount: 4_999n, refunded: 1_000n })
+          assert.strictEqual(Redacted.value(oldest.intent.id), Redacted.value(captured))
+          assert.isTrue(all.every(({ createdAt }) => DateTime.isLessThan(createdAt, before)))
+          assert.deepStrictEqual((yield* gateway.list({ from: before, before })).intents, [])
+        })
     )
 
     scenario("when a capture is answered with 503 twice, then the third with the same key takes the money", () =>

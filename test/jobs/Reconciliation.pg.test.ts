@@ -1,36 +1,13 @@
 import { assert, describe, it, layer } from "@effect/vitest"
-import { DateTime, Deferred, Duration, Effect, Fiber, Layer, Metric, Option } from "effect"
+import { DateTime, Deferred, Duration, Effect, Fiber, Metric } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { Alert, AlertId } from "../../src/entities/alert/Alert.ts"
 import * as Reconciliation from "../../src/jobs/Reconciliation.ts"
 import { Placement } from "../../src/runtime/Placement.ts"
-import { CustomerId, IdempotencyKey } from "../../src/domain/Ids.ts"
 import { tableChecks } from "../../src/layers/Shop.ts"
-import { ReconciliationList } from "../../src/projections/ReconciliationList.ts"
 import { ReconciliationRequests } from "../../src/workflows/reconciliation/ReconciliationRequests.ts"
-import { eventually } from "../fixtures/Eventually.ts"
+import { operator, reconcile, resultOf, shop } from "../fixtures/Reconciliations.ts"
 import * as Shop from "../fixtures/Shop.ts"
-
-const operator = CustomerId.make("operator-eve")
-
-/** Asks for a run, waits for its end, and gives its report with its findings. */
-const reconcile = Effect.fnUntraced(function* (checks?: ReadonlyArray<string>, key: string = Shop.fresh("run")) {
-  const { start } = yield* ReconciliationRequests
-  const { get } = yield* ReconciliationList
-  const id = yield* start({
-    key: IdempotencyKey.make(key),
-    by: operator,
-    ...(checks === undefined ? {} : { checks })
-  })
-  const found = yield* eventually(
-    Effect.map(get(id, { limit: 100 }), Option.getOrUndefined),
-    (run) => run !== undefined && (run.report.status === "completed" || run.report.status === "incomplete")
-  )
-  return found!
-})
-
-const resultOf = ({ report }: Effect.Success<ReturnType<typeof reconcile>>, check: string) =>
-  report.results.find((one) => one.check === check)
 
 const shelf = (sku: string) =>
   Effect.flatMap(SqlClient, (sql) =>
@@ -57,9 +34,6 @@ const alertOf = (check: string) =>
       .client(Alert)(AlertId.make(`reconciliation:${check}`))
       .GetAlert()
   )
-
-const shop = (limits: typeof Shop.quickLimits = Shop.quickLimits) =>
-  ReconciliationList.layer.pipe(Layer.provideMerge(Shop.layer(limits)))
 
 describe("given a shop whose stock counters are right", () => {
   layer(shop(), { excludeTestServices: true })((it) => {
