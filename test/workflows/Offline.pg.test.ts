@@ -423,6 +423,29 @@ describe("given a claim which is gone", () => {
   })
 })
 
+describe("given an order that was delivered, and whose cash nobody has recorded", () => {
+  layer(Shop.layer({ ...Shop.quickLimits, order: { ...Shop.quickLimits.order, confirmCashAfter: undefined } }), {
+    excludeTestServices: true
+  })((it) => {
+    it.effect(
+      "when everything is looked through, then it is found; once it was recorded, then it is not (T-PAY-27, CONS-05)",
+      () =>
+        Effect.gen(function* () {
+          const { cash, id, offline } = yield* ordered("cash_on_delivery")
+          yield* offline.ConfirmCash({ by })
+          assert.deepStrictEqual(yield* Shop.violations, [])
+          const sql = yield* SqlClient
+          yield* sql`update orders.orders set status = 'delivered' where id = ${id}`
+          assert.deepInclude((yield* Shop.violations)[0], { problem: "confirmed_without_money", id })
+          yield* sql`update orders.orders set status = 'confirmed' where id = ${id}`
+          yield* cash(due)
+          yield* sql`update orders.orders set status = 'delivered' where id = ${id}`
+          assert.deepStrictEqual(yield* Shop.violations, [])
+        })
+    )
+  })
+})
+
 describe("given a shop which offers cards only", () => {
   layer(Shop.layer({ ...Shop.quickLimits, checkout: { ...Shop.quickLimits.checkout, offlineMethods: [] } }), {
     excludeTestServices: true

@@ -47,7 +47,7 @@ export interface Attempt {
 }
 
 /** Fails the unit on a refusal. */
-const must = <A, E>(transaction: Transaction, result: Result.Result<A, E>): A =>
+export const must = <A, E>(transaction: Transaction, result: Result.Result<A, E>): A =>
   Result.isSuccess(result) ? result.success : transaction.abort(new StepConflict({ refusal: result.failure }))
 
 /** The order was, or is to be, confirmed by its hold. REQ-CAP-08. */

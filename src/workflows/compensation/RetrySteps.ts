@@ -14,7 +14,7 @@ import { compensationRefund } from "../../entities/payment/Refund.ts"
 import type { Journal, Transaction } from "../../runtime/Journal.ts"
 import type { Group } from "../checkout/CheckoutActors.ts"
 import { followMoney } from "../checkout/FollowMoney.ts"
-import { StepConflict } from "../checkout/CheckoutSteps.ts"
+import { must, StepConflict } from "../checkout/CheckoutSteps.ts"
 import type { FailedRecord } from "./FailedRecords.ts"
 
 type Stepped<E> = Effect.Effect<void, E | IdempotencyConflict | Unavailable>
@@ -148,9 +148,6 @@ export const make = (journal: Journal["Service"]) => {
         )
   }
 }
-
-const must = <A, E>(transaction: Transaction, result: Result.Result<A, E>): A =>
-  Result.isSuccess(result) ? result.success : transaction.abort(new StepConflict({ refusal: result.failure }))
 
 /** Names the attempt: a record is never tried twice at one instant. */
 const instantOf = ({ startedAt }: Retrying): number => startedAt.epochMilliseconds

@@ -3,6 +3,7 @@
  * an order's window is with the checkout, which knows what else may run out.
  */
 import { Effect, Layer, Result } from "effect"
+import { Promotions } from "../../catalog/Promotions.ts"
 import { type CustomerId, type IdempotencyKey, OrderId } from "../../domain/Ids.ts"
 import { IllegalTransition, NotFound, Unavailable } from "../../domain/Refusals.ts"
 import { Order } from "../../entities/order/Order.ts"
@@ -14,6 +15,7 @@ import { Placement } from "../../runtime/Placement.ts"
 import { Timers } from "../../runtime/Timers.ts"
 import type { Group } from "../checkout/CheckoutActors.ts"
 import { CheckoutContext } from "../checkout/CheckoutContext.ts"
+import { promotionUse } from "../checkout/CheckoutTerms.ts"
 import { OfflinePayments } from "./OfflinePayments.ts"
 import type { Confirming, NewReceipt, Recording } from "./OfflineSteps.ts"
 
@@ -27,9 +29,23 @@ const busy = new Unavailable({ retryAfterMs: 500 })
 const make = Effect.gen(function* () {
   const { offline, withGroup } = yield* CheckoutContext
   const placement = yield* Placement
+  const promotions = yield* Promotions
   const timers = yield* Timers
 
-  timers.onDue(Order.type, (id) => withGroup(id, (group) => offline.confirmCash(group)), confirmTimer)
+  /** An order which does not stand any more uses no promotion. Safe to repeat. */
+  const released = (group: Group): Effect.Effect<void> => {
+    const order = group.order.state
+    const session = group.session.state
+    const dead = order._tag === "Placed" && (order.status === "cancelled" || order.status === "failed")
+    return dead && session._tag === "Present" && session.promotionCode !== undefined
+      ? promotions.release(promotionUse(group.id, order.terms.attempt, session.promotionCode))
+      : Effect.void
+  }
+
+  const confirmCash = (group: Group, by?: CustomerId) =>
+    Effect.tap(offline.confirmCash(group, by), () => released(group))
+
+  timers.onDue(Order.type, (id) => withGroup(id, (group) => confirmCash(group)), confirmTimer)
 
   const statusOf = ({ order: { state } }: Group): string => (state._tag === "Absent" ? "absent" : state.status)
   const illegal = (group: Group, command: string) =>
@@ -59,7 +75,7 @@ const make = Effect.gen(function* () {
   placement.serve(OfflinePayments, {
     ConfirmCash: (id: string, { by }: By) =>
       withGroup(id, (group) =>
-        offline.confirmCash(group, by).pipe(
+        confirmCash(group, by).pipe(
           Effect.catchTag(["StepConflict", "IdempotencyConflict"], () => Effect.fail(busy)),
           Effect.flatMap((came) => told(group, "ConfirmCashOnDelivery", came, "confirmed"))
         )
@@ -94,7 +110,10 @@ const make = Effect.gen(function* () {
         Effect.fnUntraced(function* (group) {
           const came = yield* offline
             .recordTransfer(group, { ...transfer, id: ReceiptId.make(`bank:${bankTransactionId}`) })
-            .pipe(Effect.catchTag("StepConflict", () => Effect.fail(busy)))
+            .pipe(
+              Effect.tap(() => released(group)),
+              Effect.catchTag("StepConflict", () => Effect.fail(busy))
+            )
           const outcome = yield* recorded(group, "RecordBankTransfer", came)
           const { status } = yield* orderOf(group)
           return { orderId: OrderId.make(id), outcome, status, payment: yield* paymentOf(group) }
@@ -117,4 +136,5 @@ const make = Effect.gen(function* () {
   })
 })
 
-export const layer: Layer.Layer<never, never, CheckoutContext | Placement | Timers> = Layer.effectDiscard(make)
+export const layer: Layer.Layer<never, never, CheckoutContext | Placement | Promotions | Timers> =
+  Layer.effectDiscard(make)

@@ -28,7 +28,7 @@ import type { Journal, Transaction } from "../../runtime/Journal.ts"
 import { cellsOf, type Group } from "../checkout/CheckoutActors.ts"
 import type { CheckoutLimits } from "../checkout/CheckoutLimits.ts"
 import { observed } from "../checkout/CheckoutMetrics.ts"
-import { type Attempt, orderTerms, StepConflict } from "../checkout/CheckoutSteps.ts"
+import { type Attempt, must, orderTerms, type StepConflict } from "../checkout/CheckoutSteps.ts"
 import { followMoney } from "../checkout/FollowMoney.ts"
 import type { Freezing } from "../checkout/FrozenCart.ts"
 import type { TransferOutcome } from "./OfflinePayments.ts"
@@ -45,9 +45,6 @@ const expiries = {
   cash_on_delivery: "cod_confirmation_window_expired",
   bank_transfer: "bank_transfer_expired"
 } as const satisfies Readonly<Record<OfflineMethod, ReasonCode>>
-
-const must = <A, E>(transaction: Transaction, result: Result.Result<A, E>): A =>
-  Result.isSuccess(result) ? result.success : transaction.abort(new StepConflict({ refusal: result.failure }))
 
 export const make = (journal: Journal["Service"], { feeBasisPoints }: Pick<CheckoutLimits, "feeBasisPoints">) => {
   const unit = <A>(

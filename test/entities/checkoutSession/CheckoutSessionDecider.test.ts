@@ -80,6 +80,7 @@ it("what each command does in each status, and where buyers stand while it is be
       | Begin 2                       | !AccessDenied | !CheckoutClosed | !CheckoutLocked | !CheckoutLocked | confirming      |
       | Begin 3                       | !AccessDenied | !CheckoutClosed | !CheckoutLocked | !CheckoutLocked | !CheckoutClosed |
       | End 1, confirmed              | !AccessDenied | !CheckoutClosed | !CheckoutLocked | confirmed       | !CheckoutClosed |
+      | End 1, placed                 | !AccessDenied | !CheckoutClosed | !CheckoutLocked | confirmed       | !CheckoutClosed |
       | End 1, rejected               | !AccessDenied | rejected        | !CheckoutLocked | rejected        | -               |
       | End 1, compensated            | !AccessDenied | !CheckoutClosed | !CheckoutLocked | compensated     | !CheckoutClosed |
       | End 2, confirmed              | !AccessDenied | !CheckoutClosed | !CheckoutLocked | !CheckoutLocked | !CheckoutClosed |
@@ -114,6 +115,7 @@ it("nothing moves a checkout which has ended; its first answer is given again", 
       | Begin 2                       | !CheckoutClosed | !CheckoutClosed | !CheckoutClosed | !CheckoutClosed |
       | Begin 3                       | !CheckoutClosed | !CheckoutClosed | !CheckoutClosed | !CheckoutClosed |
       | End 1, confirmed              | -               | !CheckoutClosed | !CheckoutClosed | !CheckoutClosed |
+      | End 1, placed                 | -               | !CheckoutClosed | !CheckoutClosed | !CheckoutClosed |
       | End 1, rejected               | !CheckoutClosed | !CheckoutClosed | !CheckoutClosed | !CheckoutClosed |
       | End 1, compensated            | !CheckoutClosed | -               | !CheckoutClosed | !CheckoutClosed |
       | End 2, confirmed              | !CheckoutClosed | !CheckoutClosed | !CheckoutClosed | !CheckoutClosed |

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Result } from "effect"
+import { DateTime, Result } from "effect"
 import { AccessDenied } from "../../../src/domain/Refusals.ts"
 import {
   gatedOnCapture,
@@ -9,12 +9,13 @@ import {
   orderTransitions,
   ReasonCode
 } from "../../../src/entities/order/Order.ts"
+import * as OrderActor from "../../../src/entities/order/OrderActor.ts"
 import { canMove, Command, view } from "../../../src/entities/order/OrderDecider.ts"
 import { orderNumberOf } from "../../../src/domain/Ids.ts"
-import { ada, after, bob, orderId, orderTerms, start } from "../../fixtures/Builders.ts"
+import { ada, after, bob, limits, orderId, orderTerms, start } from "../../fixtures/Builders.ts"
 import { historyOf, play } from "../../fixtures/Histories.ts"
 import { markdown, matrixOf, step } from "../../fixtures/Machine.ts"
-import { orderMachine as machine, orders } from "../../fixtures/machines/OrderMachine.ts"
+import { orderMachine as machine, orders, waiting } from "../../fixtures/machines/OrderMachine.ts"
 import { laws, table } from "../MachineLaws.ts"
 
 const at = (state: OrderState, command: Command) => step(machine, state, { command, now: after("1 minute") })
@@ -104,6 +105,31 @@ it("a move which is not in the table says from where to where (REQ-ORD-16)", () 
   })
   assert.strictEqual(refusal?.from, "delivered")
   assert.strictEqual(refusal?.to, "cancelled")
+})
+
+it("which wake-ups wait for an order that waits itself (REQ-COD-01, REQ-BNK-01)", () => {
+  const timersOf = (state: OrderState, definition = machine.definition) => Object.keys(definition.timers?.(state) ?? {})
+  assert.deepStrictEqual(timersOf(waiting), ["expiry", "confirm"])
+  assert.deepStrictEqual(machine.definition.timers?.(waiting)["confirm"]?.dueAt, after("1 minute"))
+  assert.deepStrictEqual(timersOf({ ...waiting, review: true }), ["expiry"])
+  const byTransfer = { ...waiting, terms: { ...waiting.terms, paymentMethod: "bank_transfer" as const } }
+  assert.deepStrictEqual(timersOf(byTransfer), ["expiry"])
+  assert.deepStrictEqual(timersOf(orders.pending), ["expiry"])
+  assert.deepStrictEqual(timersOf({ ...waiting, status: "confirmed" }), [])
+  const operatorsOnly = OrderActor.make({ ...limits.order, confirmCashAfter: undefined })
+  assert.deepStrictEqual(timersOf(waiting, operatorsOnly), ["expiry"])
+})
+
+it("at the first instant after its window an order lapses, and is confirmed no more; one instant before it is the other way round (REQ-COD-03)", () => {
+  const ended = { paymentStatus: "cancelled", settlementOpen: false } as const
+  for (const reason of ["cod_confirmation_window_expired", "bank_transfer_expired"] as const) {
+    const cancel: Command = { _tag: "Cancel", reason, ...ended }
+    const confirm: Command = { _tag: "Confirm", paymentStatus: "pending" }
+    const moves = (command: Command, now: DateTime.Utc) => step(machine, waiting, { command, now }).events.length > 0
+    const last = DateTime.subtract(waiting.expiresAt, { milliseconds: 1 })
+    assert.deepStrictEqual([moves(confirm, last), moves(cancel, last)], [true, false])
+    assert.deepStrictEqual([moves(confirm, waiting.expiresAt), moves(cancel, waiting.expiresAt)], [false, true])
+  }
 })
 
 it("what all refunds lead to follows from where the order stands (T-ORD-17, REQ-ORD-10)", () => {
