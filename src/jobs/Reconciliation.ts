@@ -159,7 +159,7 @@ const make = (options: ReconciliationOptions) =>
           or (select count(*) from ops.reconciliation_findings f where f.reconciliation_id = ${run.id} and f.check_name = ${name}) < ${namedMax}
         on conflict (reconciliation_id, check_name, subject) do update set outcome = excluded.outcome, text = excluded.text,
           order_id = excluded.order_id, amount = excluded.amount, currency = excluded.currency, authorization_hash = excluded.authorization_hash
-        where reconciliation_findings.outcome = 'open'`
+        where reconciliation_findings.outcome = 'open' or excluded.outcome = 'raised'`
     })
 
     /** What a check has found in this run: its numbers, and those of which people are told. */
@@ -205,7 +205,7 @@ const make = (options: ReconciliationOptions) =>
     })
 
     /** People are told of what was found, and that what was found before is over. ALR-09, ALR-12, ALR-14. */
-    const tell = Effect.fnUntraced(function* (run: OpenRun, check: Check) {
+    const tell = Effect.fnUntraced(function* (run: OpenRun, check: Check, error?: string) {
       const { counts, named } = yield* findingsOf(run, check)
       const kept = new Set<string>()
       if (check.alerts === "each") {
@@ -231,7 +231,13 @@ const make = (options: ReconciliationOptions) =>
           recorded: true
         })
       }
-      yield* clear(run, check, kept)
+      if (error === undefined) {
+        yield* clear(run, check, kept)
+      } else {
+        const id = `reconciliation_incomplete:${check.name}`
+        const summary = "Reconciliation could not look through everything"
+        yield* raise(id, keyOf("raise", run.id, id), { ...check, severity: "warning" }, summary, { error })
+      }
       return counts
     })
 
@@ -272,7 +278,11 @@ const make = (options: ReconciliationOptions) =>
         const examined = (earlier?.examined ?? 0) + (Result.isSuccess(looked) ? looked.success.examined : 0)
         if (Result.isFailure(looked)) {
           yield* Effect.logWarning("A check is given up for this time", { check: name, error: looked.failure._tag })
-          const { counts } = yield* findingsOf(run, check)
+          // What was begun and not ended here is for somebody to look at, or for the next run.
+          yield* sql`
+            update ops.reconciliation_findings set outcome = 'raised', text = 'looked into, and what came of it is not known'
+            where reconciliation_id = ${run.id} and check_name = ${name} and outcome = 'open'`
+          const counts = yield* tell(run, check, looked.failure._tag)
           const result = { check: name, examined, ...counts, error: looked.failure._tag }
           run = yield* advance(run, { ...step, results: [...before, result] })
           continue

@@ -18,44 +18,22 @@ import { PaymentProvider } from "../../src/sandbox/PaymentProvider.ts"
 import { Captures } from "../../src/workflows/capture/Captures.ts"
 import { MoneyReview } from "../../src/workflows/reconciliation/MoneyReview.ts"
 import { eventually } from "../fixtures/Eventually.ts"
+import * as Orphans from "../fixtures/Orphans.ts"
 import { freshDatabase } from "../fixtures/Postgres.ts"
 import { reconcile, resultOf, shop } from "../fixtures/Reconciliations.ts"
 import * as Shop from "../fixtures/Shop.ts"
 
 const provider = ["provider", "provider_missing"]
 
-/** A request at the provider by somebody else, e.g. on its own pages. */
-const atProvider = (path: string, params: Readonly<Record<string, string | Readonly<Record<string, string>>>> = {}) =>
-  Effect.flatMap(PaymentProvider, ({ handle }) =>
-    Effect.callback<void>((resume) => {
-      const request = { method: "POST", path: `/v1/${path}`, params, key: Shop.fresh("elsewhere") } as const
-      handle({ ...request, credential: "secret" }, (ending) => {
-        assert.strictEqual(ending._tag === "Answered" ? ending.answer.status : 0, 200, JSON.stringify(ending))
-        resume(Effect.void)
-      })
-    })
-  )
+const atProvider = (
+  ...request: Parameters<typeof Orphans.atProvider> extends [unknown, ...infer Rest] ? Rest : never
+) => Effect.flatMap(PaymentProvider, (own) => Orphans.atProvider(own, ...request))
+
+const moneyFor = (checkoutId: string, amount: number, capture: boolean) =>
+  Effect.flatMap(PaymentProvider, (own) => Orphans.moneyFor(own, checkoutId, { amount, capture }))
 
 const entryOf = (checkoutId: string) =>
   Effect.map(PaymentProvider, ({ ledger }): LedgerEntry => ledger.ofCheckout(checkoutId)[0]!)
-
-/** Money which is held, or with `capture` taken, for a checkout, without our doing. */
-const moneyFor = Effect.fnUntraced(function* (checkoutId: string, amount: number, capture: boolean) {
-  const { ledger } = yield* PaymentProvider
-  const before = new Set(ledger.ofCheckout(checkoutId).map(({ id }) => id))
-  yield* atProvider("payment_intents", {
-    amount: String(amount),
-    currency: "eur",
-    capture_method: "manual",
-    payment_method: "pm_card_visa",
-    automatic_payment_methods: { enabled: "true", allow_redirects: "never" },
-    confirm: "true",
-    metadata: { checkout: checkoutId, customer: "ada" }
-  })
-  const { id } = ledger.ofCheckout(checkoutId).find((one) => !before.has(one.id))!
-  if (capture) yield* atProvider(`payment_intents/${id}/capture`)
-  return () => ledger.entry(id)!
-})
 
 const ordered = Effect.fnUntraced(function* (card = "pm_card_visa") {
   yield* Shop.stock([{ sku: "lamp", price: 9510n, onHand: { berlin: 1000 } }])
@@ -319,8 +297,12 @@ describe("given money at the provider which no living order stands behind", () =
           const run = yield* reconcile(provider)
           assert.strictEqual(run.report.status, "incomplete")
           assert.deepInclude(resultOf(run, "provider"), { error: "OutcomeUnknown" })
+          const placement = yield* Placement
+          const alert = placement.client(Alert)(AlertId.make("reconciliation_incomplete:provider")).GetAlert()
+          assert.deepInclude(yield* alert, { status: "open", severity: "warning" })
           faults.clear()
           assert.deepInclude(findingOf(yield* reconcile(provider), checkoutId), { outcome: "corrected" })
+          assert.strictEqual((yield* alert).status, "cleared")
         }),
       60_000
     )

@@ -110,11 +110,7 @@ export const make = Effect.fnUntraced(function* (limits: ProviderCheckLimits) {
     const finding: Finding = {
       subject,
       outcome: nothing || verdict === "corrected" ? "corrected" : "raised",
-      text: nothing
-        ? "put right before its node ended"
-        : verdict === "left"
-          ? `${text}; it is not given back yet`
-          : text,
+      text: nothing ? rightBefore : verdict === "left" ? `${text}; it is not given back yet` : text,
       orderId: id,
       ...(listed === undefined || reference === undefined
         ? {}
@@ -126,6 +122,12 @@ export const make = Effect.fnUntraced(function* (limits: ProviderCheckLimits) {
     }
     return finding
   })
+
+  /** A page which is looked at again covers the same: what a dead node had begun and is no suspect any more was put right by it. */
+  const closeBegun = (run: Run, name: string, findings: ReadonlyArray<Finding>) => sql`
+    update ops.reconciliation_findings set outcome = 'corrected', text = ${rightBefore}
+    where reconciliation_id = ${run.id} and check_name = ${name} and outcome = 'open'
+      and not subject = any(${findings.map(({ subject }) => subject)}::text[])`
 
   const isId = (text: string): boolean => /^[A-Za-z0-9_-]{8,64}$/.test(text)
 
@@ -174,6 +176,7 @@ export const make = Effect.fnUntraced(function* (limits: ProviderCheckLimits) {
         const finding = yield* reviewed(run, "provider", { id, listed: one, other, stuck: false })
         if (finding !== undefined) findings.push(finding)
       }
+      yield* closeBegun(run, "provider", findings)
       yield* sql`
         insert into ops.reconciliation_seen (reconciliation_id, payment_id)
         select r.id, x from ops.reconciliations r, unnest(${seen}::text[]) x where r.id = ${run.id} on conflict do nothing`
@@ -210,6 +213,7 @@ export const make = Effect.fnUntraced(function* (limits: ProviderCheckLimits) {
         const finding = yield* reviewed(run, "provider_missing", { id, other: false, stuck: false })
         if (finding !== undefined) findings.push(finding)
       }
+      yield* closeBegun(run, "provider_missing", findings)
       return pageAfter(row, findings, run)
     })
   }
@@ -239,12 +243,15 @@ export const make = Effect.fnUntraced(function* (limits: ProviderCheckLimits) {
         const finding = yield* reviewed(run, "payment_stuck", { id, other: false, stuck: true })
         if (finding !== undefined) findings.push(finding)
       }
+      yield* closeBegun(run, "payment_stuck", findings)
       return pageAfter({ examined: rows.length, last: rows.at(-1)?.id ?? null }, findings, run)
     })
   }
 
   return [stuck, listed, unlisted]
 })
+
+const rightBefore = "put right before its node ended"
 
 const pageAfter = (
   row: { readonly examined: number; readonly last: string | null } | undefined,
