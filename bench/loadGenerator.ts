@@ -1,6 +1,6 @@
 /** A process which does as storefronts do: one customer, one connection and one call at a time each. */
 import { type Context, Duration, Effect, Exit, Layer, Random, Redacted, Scope } from "effect"
-import { newId } from "../src/client/NewId.ts"
+import { newCheckoutId, newId } from "../src/client/NewId.ts"
 import { StorefrontClient } from "../src/client/StorefrontClient.ts"
 import { CustomerId } from "../src/domain/Ids.ts"
 import { AuthTokens } from "../src/rpc/AuthTokens.ts"
@@ -49,10 +49,10 @@ const customersOf = Effect.fnUntraced(function* ({ secret, urls }: Pick<Order, "
   return known
 })
 
-/** Fills a cart, starts its checkout, and says where to send it and how to pay. Ids are random, as those of a shop's pages are. */
+/** Fills a cart, starts its checkout, and says where to send it and how to pay. Ids are those which the client makes for a shop's pages. */
 const prepareOne = Effect.fnUntraced(function* (customer: number, client: Client, basket: To<"Prepare">["basket"]) {
   const cartId = newId()
-  const checkoutId = newId()
+  const checkoutId = newCheckoutId(cartId)
   for (const sku of yield* skusOf(basket)) yield* client.AddItem({ cartId, currency: "EUR", sku, quantity: 1 })
   yield* client.StartCheckout({ checkoutId, cartId, currency: "EUR" })
   yield* client.SetAddress({ checkoutId, address })

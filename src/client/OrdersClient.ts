@@ -5,6 +5,7 @@
  * Everything from here on imports Effect by module: esbuild keeps the whole of what comes through an index, which trebles a page's
  * download.
  */
+export { newCheckoutId } from "./NewId.ts"
 export { connect } from "./Shop.ts"
 export type {
   Address,

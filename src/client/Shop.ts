@@ -7,7 +7,7 @@ import * as Exit from "effect/Exit"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Stream from "effect/Stream"
 import type { Answer, CallSettings, Change, ClientOptions, Input } from "./Calls.ts"
-import { newId } from "./NewId.ts"
+import { newCheckoutId, newId } from "./NewId.ts"
 import { StorefrontClient, type StorefrontCalls } from "./StorefrontClient.ts"
 import { explained } from "./Thrown.ts"
 
@@ -211,7 +211,7 @@ export const connect = (options: ClientOptions): Shop => {
     }
   }
 
-  const start: Shop["checkout"]["start"] = async ({ cartId, checkoutId = newId(), currency }, to) => {
+  const start: Shop["checkout"]["start"] = async ({ cartId, checkoutId = newCheckoutId(cartId), currency }, to) => {
     await run(
       (client, settings) => client.StartCheckout({ cartId, currency, ...keyOf(to), checkoutId }, settings),
       to?.signal

@@ -9,7 +9,7 @@ import { type Cause, Context, Duration, Effect, Exit, Layer, Option, Predicate, 
 import { ClusterSchema, Entity, Sharding } from "effect/cluster"
 import * as EntityId from "effect/cluster/EntityId"
 import { Rpc } from "effect/rpc"
-import { placementMark } from "../domain/Placed.ts"
+import { placeOf } from "../domain/Placed.ts"
 import { IdempotencyConflict, Unavailable } from "../domain/Refusals.ts"
 import { withTimeLimit } from "../domain/TimeLimit.ts"
 
@@ -132,18 +132,8 @@ export class Placement extends Context.Service<
   }
 >()("cartwright/runtime/Placement") {}
 
-const mark = placementMark.charCodeAt(0)
-
-/** FNV-1a of what stands before the placement mark, so that every node and version puts an id into the same bucket. */
-export const bucketOf = (id: string, buckets: number): number => {
-  let hash = 0x811c9dc5
-  for (let index = 0; index < id.length; index++) {
-    const code = id.charCodeAt(index)
-    if (code === mark) break
-    hash = Math.imul(hash ^ code, 0x01000193)
-  }
-  return (hash >>> 0) % buckets
-}
+/** The bucket of an id. */
+export const bucketOf = (id: string, buckets: number): number => placeOf(id) % buckets
 
 const hostId = (bucket: number) => `bucket-${bucket}`
 

@@ -1,6 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Context, Duration, Effect, Exit, Fiber, Layer } from "effect"
+import { Cause, Context, Duration, Effect, Exit, Fiber, Layer, Schema } from "effect"
 import { TestClock } from "effect/testing"
+import { CheckoutId } from "../../src/domain/Ids.ts"
+import { besideId } from "../../src/domain/Placed.ts"
 import { IdempotencyConflict, Unavailable } from "../../src/domain/Refusals.ts"
 import { bucketOf, type HandlersOf, layer, Placement } from "../../src/runtime/Placement.ts"
 import { makeSwitchboard } from "../fixtures/Runtime.ts"
@@ -44,6 +46,12 @@ const two = Effect.gen(function* () {
   return { there, here, board }
 })
 
+const fnv = (text: string) => {
+  let hash = 0x811c9dc5
+  for (const character of text) hash = Math.imul(hash ^ character.charCodeAt(0), 0x01000193)
+  return hash >>> 0
+}
+
 describe("given ids", () => {
   it("their buckets are what they always were: rows are found by them", () => {
     const known: Readonly<Record<string, readonly [number, number]>> = {
@@ -63,6 +71,29 @@ describe("given ids", () => {
   it("is that of the process which an id names before its mark, so that all of a process live together", () => {
     assert.strictEqual(bucketOf("checkout-1~void_authorization:1", 128), bucketOf("checkout-1", 128))
     assert.notStrictEqual(bucketOf("checkout-1:void_authorization:1", 128), bucketOf("checkout-1", 128))
+  })
+
+  it("is that of the one it was made beside, also over several, whatever the number of buckets", () => {
+    const cart = "018f4e2c-7d1a-7b3c-9e55-1f2a3b4c5d6e"
+    const checkout = besideId("checkout-1", cart)
+    for (const many of [1, 7, 128, 1_000_003]) {
+      for (const id of [checkout, besideId("again", checkout), `${checkout}~refund:1`]) {
+        assert.strictEqual(bucketOf(id, many), bucketOf(cart, many), id)
+      }
+    }
+    assert.isTrue(Schema.is(CheckoutId)(besideId(cart, cart)), "a client may use it")
+  })
+
+  it("is their own where they only look like that", () => {
+    for (const id of [
+      "-at-0123456",
+      "order-at-0123456g",
+      "order-at-0123456G",
+      "order_at_01234567",
+      "order-at-01234567-1"
+    ]) {
+      assert.strictEqual(bucketOf(id, 1_000_003), fnv(id) % 1_000_003, id)
+    }
   })
 
   it("they are spread evenly", () => {
