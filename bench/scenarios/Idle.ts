@@ -1,7 +1,7 @@
 /** What a node does when nobody buys: statements and CPU. */
-import { Duration, Effect } from "effect"
+import { Duration, Effect, Schedule } from "effect"
 import { aligned, type Idle } from "../Results.ts"
-import { type BenchFailed, machine, secret, type Stage } from "../Stage.ts"
+import { type BenchFailed, machine, secret, type Stage, type Subject } from "../Stage.ts"
 import * as Usage from "../Usage.ts"
 
 export interface IdleOptions {
@@ -40,6 +40,7 @@ export const run = Effect.fn("Idle.run")(function* (
   })
   yield* stage.ask({ _tag: "Confirm", ...visit, checkouts })
   yield* subject.settled
+  yield* looked(subject)
   // What was begun then has ended by now: compilers, a last sweep.
   yield* Effect.sleep(quiet(options))
   yield* stage.say(`Nobody buys for ${options.seconds} seconds.`)
@@ -63,6 +64,15 @@ export const run = Effect.fn("Idle.run")(function* (
       .toSorted((left, right) => right.perSecond - left.perSecond)
   }
 })
+
+/** What is due each hour is no rest: a node which has just started does it within minutes. */
+const looked = ({ sql }: Subject) =>
+  sql<{ readonly yes: boolean | null }>`select bool_and(finished_at is not null) as yes from ops.reconciliations`.pipe(
+    Effect.repeat({
+      until: ([row]) => row?.yes === true,
+      schedule: Schedule.spaced("1 second").pipe(Schedule.upTo({ duration: "3 minutes" }))
+    })
+  )
 
 const quiet = ({ seconds }: IdleOptions) => Duration.seconds(Math.min(10, seconds))
 

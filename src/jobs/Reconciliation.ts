@@ -92,19 +92,23 @@ const make = (options: ReconciliationOptions) =>
     const alerts = (yield* Placement).client(Alert)
     const byName = new Map(options.checks.map((check) => [check.name, check]))
 
+    const asked = new Map<ReconciliationSchedule, string>()
+
     /** Asks for what is due by its schedule: the latest time that has passed, once, whoever asks. */
     const schedule = Effect.gen(function* () {
       const now = yield* DateTime.now
       for (const one of options.schedules) {
-        const checks = options.checks.filter(({ group }) => group === one.group).map(({ name }) => name)
         const due = latestOf(now, one)
         const id = `${one.group}:${DateTime.formatIso(due)}`
+        if (asked.get(one) === id) continue
+        const checks = options.checks.filter(({ group }) => group === one.group).map(({ name }) => name)
         yield* sql`
           insert into ops.reconciliations (id, checks, status, created_at, updated_at)
           select ${id}, ${JSON.stringify(checks)}::text::jsonb, 'queued', ${DateTime.toDateUtc(due)}::timestamptz,
             ${DateTime.toDateUtc(now)}::timestamptz
           where not exists (select from ops.reconciliations where id = ${id})
           on conflict do nothing`
+        asked.set(one, id)
       }
     })
 
