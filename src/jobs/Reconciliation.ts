@@ -369,6 +369,9 @@ const alertOf = ({ name }: Check, subject?: string): string =>
 
 const keyOf = (what: string, run: string, alert: string): string => `${what}:${run}:${alert}`.slice(0, 200)
 
+const settledAfter = ({ schedules }: ReconciliationLimits): Duration.Duration =>
+  schedules.reduce((least, one) => ("every" in one ? Duration.min(least, one.every) : least), settleFor)
+
 /** The latest time of a schedule that has passed. */
 export const latestOf = (now: DateTime.Utc, schedule: ReconciliationSchedule): DateTime.Utc => {
   const [period, offset] = "every" in schedule ? [schedule.every, Duration.zero] : [Duration.days(1), schedule.dailyAt]
@@ -384,7 +387,7 @@ export const layer = (
     "Reconciliation",
     Effect.flatMap(Effect.all([make(options), Clock.currentTimeMillis]), ([{ once, schedule }, begun]) =>
       Effect.flatMap(Clock.currentTimeMillis, (now) =>
-        now - begun < Duration.toMillis(settleFor) ? once : Effect.andThen(schedule, once)
+        now - begun < Duration.toMillis(settledAfter(options)) ? once : Effect.andThen(schedule, once)
       ).pipe(
         Effect.catchTag("Overtaken", () => Effect.succeed(false)),
         Effect.catchCause((cause) =>

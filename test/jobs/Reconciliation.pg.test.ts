@@ -6,6 +6,7 @@ import * as Reconciliation from "../../src/jobs/Reconciliation.ts"
 import { Placement } from "../../src/runtime/Placement.ts"
 import { tableChecks } from "../../src/layers/Shop.ts"
 import { ReconciliationRequests } from "../../src/workflows/reconciliation/ReconciliationRequests.ts"
+import { eventually } from "../fixtures/Eventually.ts"
 import { operator, reconcile, resultOf, shop } from "../fixtures/Reconciliations.ts"
 import * as Shop from "../fixtures/Shop.ts"
 
@@ -319,5 +320,42 @@ describe("given the schedules of reconciliation", () => {
     assert.strictEqual(due("2026-03-01T11:00:00Z", hourly), "2026-03-01T11:00:00.000Z")
     assert.strictEqual(due("2026-03-01T01:59:59Z", nightly), "2026-02-28T02:00:00.000Z")
     assert.strictEqual(due("2026-03-01T02:00:00Z", nightly), "2026-03-01T02:00:00.000Z")
+  })
+})
+
+const often = {
+  ...Shop.quickLimits,
+  reconciliation: {
+    ...Shop.quickLimits.reconciliation,
+    schedules: [
+      { group: "stock", every: Duration.seconds(1) },
+      { group: "provider", dailyAt: Duration.hours(2) }
+    ] as const
+  }
+}
+
+describe("given a shop which reconciles by itself", () => {
+  layer(shop(often), { excludeTestServices: true })((it) => {
+    it.effect(
+      "when time passes, then each group is looked at once for each of its times, and drift is mended unasked",
+      () =>
+        Effect.gen(function* () {
+          yield* Shop.stock([{ sku: "alone", price: 100n, onHand: { berlin: 9 } }])
+          const sql = yield* SqlClient
+          yield* sql`update warehouse.stock set reserved = 4 where sku = 'alone'`
+          yield* eventually(shelf("alone"), ({ reserved }) => reserved === 0)
+          const runs = yield* eventually(
+            sql<{
+              id: string
+              checks: ReadonlyArray<string>
+            }>`select id, checks from ops.reconciliations where status = 'completed'`,
+            (found) => found.filter(({ id }) => id.startsWith("stock:")).length > 2
+          )
+          assert.isTrue(runs.every(({ id }) => /^(stock|provider):20\d\d-/.test(id)))
+          const nightly = runs.filter(({ id }) => id.startsWith("provider:"))
+          assert.lengthOf(nightly, 1)
+          assert.deepStrictEqual(nightly[0]!.checks, ["provider", "provider_missing"])
+        })
+    )
   })
 })

@@ -2,14 +2,14 @@
  * Payments beside the provider's intents, both ways: each intent in the provider's list beside our payment, then each of our payments which
  * that list has not told of. What looks different is reviewed on the payment's own node. REQ-REC-02, REQ-REC-03.
  */
-import { DateTime, Duration, Effect, Redacted } from "effect"
+import { DateTime, Duration, Effect, Redacted, Schedule } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { hashedReference } from "../../domain/SecretHash.ts"
 import { IntentReference, type SagaState } from "../../entities/payment/Payment.ts"
 import { type Intent, type ListedIntent, PaymentGateway } from "../../gateways/PaymentGateway.ts"
 import { Placement } from "../../runtime/Placement.ts"
 import type { Check, Finding, Page, Run } from "./Check.ts"
-import { MoneyReview } from "./MoneyReview.ts"
+import { MoneyReview, type MoneyReviewed } from "./MoneyReview.ts"
 import { judge, type Standing } from "./MoneyRules.ts"
 import { withinStatementLimit } from "./StatementLimit.ts"
 
@@ -24,6 +24,9 @@ export interface ProviderCheckLimits {
 
 /** A review may take as long as a call to the provider, a refund, and the end of what others begin. */
 const reviewWithin = Duration.seconds(60)
+
+/** So many payments of a run may be left unlooked at before its check is given up. */
+const failuresMax = 10
 
 interface Row {
   readonly id: string
@@ -77,6 +80,9 @@ export const make = Effect.fnUntraced(function* (limits: ProviderCheckLimits) {
   const gateway = yield* PaymentGateway
   const reviews = (yield* Placement).client(MoneyReview, { timeout: reviewWithin })
 
+  /** Reviews in vain, by run. */
+  const failures = new Map<string, number>()
+
   /** The finding stands before anything is done about it, so that the report tells of it whatever happens meanwhile. */
   const reviewed = Effect.fnUntraced(function* (
     run: Run,
@@ -96,10 +102,26 @@ export const make = Effect.fnUntraced(function* (limits: ProviderCheckLimits) {
       insert into ops.reconciliation_findings (reconciliation_id, check_name, subject, outcome, text, at)
       select r.id, ${name}, ${subject}, 'open', 'is looked into', ${now}::timestamptz from ops.reconciliations r where r.id = ${run.id}
       on conflict do nothing returning seq`
-    const { text = "", verdict } = yield* reviews(id).Review({
-      stuck,
-      ...(reference === undefined ? {} : { intent: IntentReference.make(reference), currency: listed!.currency })
-    })
+    const { text = "", verdict } = yield* reviews(id)
+      .Review({
+        stuck,
+        ...(reference === undefined ? {} : { intent: IntentReference.make(reference), currency: listed!.currency })
+      })
+      .pipe(
+        Effect.retry({ times: 2, schedule: Schedule.exponential("500 millis", 3) }),
+        // One which cannot be looked into keeps nobody from the others; many are the provider's trouble, or ours.
+        Effect.catch((error) => {
+          failures.set(run.id, (failures.get(run.id) ?? 0) + 1)
+          if (failures.get(run.id)! > failuresMax) {
+            failures.delete(run.id)
+            return Effect.fail(error)
+          }
+          return Effect.succeed<MoneyReviewed>({
+            verdict: "raised",
+            text: `it could not be looked into (${error._tag})`
+          })
+        })
+      )
     const nothing = verdict === "sound" || verdict === "under_way"
     if (nothing && fresh.length > 0) {
       yield* sql`

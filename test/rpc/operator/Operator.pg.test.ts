@@ -485,6 +485,32 @@ describe("given a paid order of a seller's lamp", () => {
   })
 })
 
+describe("given an operator who wants everything looked through", () => {
+  it("when it is asked for, then it is done, listed and shown, and the same key is the same run (REQ-REC-02)", async () => {
+    const request = { ...key(), checks: ["payment_status", "stock"] }
+    const { value: begun } = await call(node, "StartReconciliation", request, olga)
+    expect(begun).toMatchObject({ id: `operator:${request.key}`, checks: ["stock", "payment_status"] })
+    const { id } = begun
+    await expect
+      .poll(() => call(node, "GetReconciliation", { id }, olga).then(({ value }) => value.report.status), {
+        timeout: 10_000
+      })
+      .toBe("completed")
+    const { value: listed } = await call(node, "ListReconciliations", { limit: 100 }, olga)
+    expect(listed.reconciliations.find((one: { id: string }) => one.id === id).results).toMatchObject([
+      { check: "stock", corrected: 0 },
+      { check: "payment_status" }
+    ])
+    expect((await call(node, "StartReconciliation", request, olga)).value.id).toBe(id)
+    expect(await call(node, "StartReconciliation", { ...request, checks: ["stock"] }, olga)).toEqual(
+      refusal({ _tag: "IdempotencyConflict" })
+    )
+    expect(await call(node, "StartReconciliation", { ...key(), checks: ["nothing"] }, olga)).toEqual(
+      refusal({ _tag: "InvalidRequest", field: "checks" })
+    )
+  })
+})
+
 describe("given every operation of operators (T-CMP-04, T-SEC-03)", () => {
   const operations = Array.from(
     OperatorRpc.requests as unknown as ReadonlyMap<string, Rpc.AnyWithProps>,
