@@ -2,7 +2,8 @@
  * Which calls a node takes on. Up to the most it may have at once; fewer while work waits: then the places shrink until it hardly does, and
  * whoever finds none is refused before anything is looked at, and told when to come back. What was let in is never turned out.
  *
- * One caller alone has a quarter of the places at the most, and the last fifth of them is for callers who have none.
+ * One caller alone has a quarter of the places at the most, and the last fifth of them is for callers who have none. One whose calls can never
+ * be carried out, and who goes on sending them, is let in a few times a second only: each costs the node more than the one who sends it.
  */
 import { Context, Duration, Effect, Layer, Metric } from "effect"
 import { Unavailable } from "../domain/Refusals.ts"
@@ -40,6 +41,8 @@ export class Places {
   private readonly most: number
   private readonly least: number
   private readonly of = new Map<string, number>()
+  /** What callers have cost lately by calls which can never be carried out. */
+  private readonly blamed = new Map<string, number>()
   private let = { in: 0, out: 0 }
   /** One for all of an interval: an error of its own for each call would cost more than the refusal. */
   private busy = new Unavailable({ retryAfterMs: retryAfterLeast })
@@ -52,6 +55,10 @@ export class Places {
 
   /** Why a call of this caller is not taken on now; it has taken no place. */
   refusal(caller: string): Unavailable | undefined {
+    if ((this.blamed.get(caller) ?? 0) >= blameMax) {
+      this.refused++
+      return later
+    }
     const own = this.of.get(caller) ?? 0
     const full =
       this.inFlight >= this.limit ||
@@ -76,12 +83,21 @@ export class Places {
     else this.of.set(caller, own)
   }
 
+  /** A call of this caller has ended as one which will never be carried out, however often it is sent. */
+  blame(caller: string, kind: "conflict" | "fault"): void {
+    this.blamed.set(caller, (this.blamed.get(caller) ?? 0) + (kind === "fault" ? 1 : conflictCosts))
+  }
+
   /** Called once an interval with the least that work has waited in it. */
   adapt(delay: number, delayMax: number): void {
     if (delay > delayMax) this.limit = Math.max(this.least, Math.floor(Math.min(this.limit, this.inFlight + 1) * 0.8))
     // Places nobody has asked for say nothing of whether there could be more.
     else if (this.let.out > 0 || this.inFlight >= this.limit / 2)
       this.limit = Math.min(this.most, this.limit + Math.max(1, Math.floor(this.limit / 10)))
+    for (const [caller, cost] of this.blamed) {
+      if (cost > forgivenAtOnce) this.blamed.set(caller, cost - forgivenAtOnce)
+      else this.blamed.delete(caller)
+    }
     // As many as were let in will be again in the next interval: the others are asked to spread over the ones after it.
     const queue = this.let.out / Math.max(1, this.let.in)
     const retryAfterMs = Math.min(retryAfterMost, Math.round(retryAfterLeast * (1 + queue)))
@@ -95,6 +111,12 @@ const placesFirst = 512
 const shareLeast = 8
 const retryAfterLeast = 250
 const retryAfterMost = 5000
+/** So many faults a caller may cause at once, and two a second from then on. */
+const blameMax = 10
+const forgivenAtOnce = (2 * interval) / 1000
+/** A conflict is answered from memory; a fault may have had a whole flush written anew. */
+const conflictCosts = 0.1
+const later = new Unavailable({ retryAfterMs: 1000 })
 
 const measured = Effect.fnUntraced(function* (limits: AdmissionLimits) {
   const places = new Places(limits.callsMax)

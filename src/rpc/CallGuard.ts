@@ -1,5 +1,5 @@
 /** What stands around each call, whichever way it came: its request id, its time limit, its place among the calls at once, and the end of defects. */
-import { Cause, Clock, Duration, Effect, Layer, Metric, Predicate } from "effect"
+import { Cause, Clock, Duration, Effect, Exit, Layer, Metric, Predicate } from "effect"
 import { type Rpc, RpcMiddleware, RpcSchema } from "effect/rpc"
 import { Unavailable } from "../domain/Refusals.ts"
 import { withTimeLimit } from "../domain/TimeLimit.ts"
@@ -60,9 +60,12 @@ const make = Effect.fnUntraced(function* (limits: CallLimits) {
       const refusal = admission.refusal(caller)
       if (refusal !== undefined) return Effect.fail(refusal)
       admission.enter(caller)
-      return Effect.ensuring(
-        bounded,
-        Effect.sync(() => admission.leave(caller))
+      return Effect.onExit(bounded, (exit) =>
+        Effect.sync(() => {
+          admission.leave(caller)
+          const kind = hopeless(exit)
+          if (kind !== undefined) admission.blame(caller, kind)
+        })
       )
     })
     // Only a command has a key. Questions are still answered, for whoever waits for the end of what is under way.
@@ -79,6 +82,17 @@ const make = Effect.fnUntraced(function* (limits: CallLimits) {
     )
   })
 })
+
+/** Why the same call will never be carried out, where that is so. */
+const hopeless = (exit: Exit.Exit<unknown, unknown>): "conflict" | "fault" | undefined => {
+  if (Exit.isSuccess(exit)) return undefined
+  if (Cause.hasDies(exit.cause)) return "fault"
+  return exit.cause.reasons.some(
+    (reason) => reason._tag === "Fail" && Predicate.isTagged(reason.error, "IdempotencyConflict")
+  )
+    ? "conflict"
+    : undefined
+}
 
 const seconds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
 

@@ -33,10 +33,11 @@ export const guarded = (protocol: RpcServer.Protocol["Service"], admission: Plac
     protocol.send(clientId, failure(requestId, refusal))
 
   /** Encoded once, since the same one is given to many. */
-  let latest: { readonly busy: Unavailable; readonly exit: RpcMessage.ResponseExitEncoded["exit"] } | undefined
+  const encoded = new WeakMap<Unavailable, RpcMessage.ResponseExitEncoded["exit"]>()
   const refuseBusy = (clientId: number, requestId: string | number, busy: Unavailable) => {
-    if (latest?.busy !== busy) latest = { busy, exit: failure(requestId, busy).exit }
-    return protocol.send(clientId, { _tag: "Exit", requestId, exit: latest.exit })
+    const exit = encoded.get(busy) ?? failure(requestId, busy).exit
+    encoded.set(busy, exit)
+    return protocol.send(clientId, { _tag: "Exit", requestId, exit })
   }
 
   type Write = (clientId: number, message: RpcMessage.FromClientEncoded) => Effect.Effect<void>

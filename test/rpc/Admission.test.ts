@@ -79,6 +79,50 @@ describe("given one caller who sends most calls", () => {
   })
 })
 
+describe("given a caller whose calls can never be carried out", () => {
+  /** How many of so many calls are let in, a call each millisecond. */
+  const letIn = (places: Places, calls: number, kind: "conflict" | "fault") => {
+    let taken = 0
+    for (let sent = 1; sent <= calls; sent++) {
+      if (places.refusal("poisonous") === undefined) {
+        places.enter("poisonous")
+        taken++
+        places.leave("poisonous")
+        places.blame("poisonous", kind)
+      }
+      if (sent % 100 === 0) places.adapt(0, 25)
+    }
+    return taken
+  }
+
+  it("when it sends them all the time, then few are let in, and it hears when to come back", () => {
+    const faults = letIn(new Places(4000), 10_000, "fault")
+    assert.isAtLeast(faults, 25)
+    assert.isAtMost(faults, 35)
+    const conflicts = letIn(new Places(4000), 10_000, "conflict")
+    assert.isAtLeast(conflicts, 250)
+    assert.isAtMost(conflicts, 350)
+    const places = new Places(4000)
+    letIn(places, 50, "fault")
+    assert.strictEqual(places.refusal("poisonous")?.retryAfterMs, 1000)
+  })
+
+  it("when it sends them, then nobody else is refused, nor told to wait for longer", () => {
+    const places = new Places(4000)
+    letIn(places, 10_000, "fault")
+    assert.isDefined(places.refusal("poisonous"))
+    assert.strictEqual(crowd(places, 512), 512)
+    assert.strictEqual(places.refusal("one more")?.retryAfterMs, 250)
+  })
+
+  it("when it has stopped for some seconds, then its calls are let in as any others", () => {
+    const places = new Places(4000)
+    letIn(places, 1000, "fault")
+    for (let tenth = 0; tenth < 60; tenth++) places.adapt(0, 25)
+    assert.strictEqual(letIn(places, 10, "fault"), 10)
+  })
+})
+
 it("given the headers of a call, then the token says who calls, whatever else is there", () => {
   assert.strictEqual(callerOf([]), "")
   assert.strictEqual(
