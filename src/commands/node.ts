@@ -6,6 +6,7 @@ import { CustomerId } from "../domain/Ids.ts"
 import * as Cluster from "../layers/Cluster.ts"
 import * as Config from "../layers/Config.ts"
 import * as Embedded from "../layers/Embedded.ts"
+import * as Heap from "../layers/Heap.ts"
 import * as Node from "../layers/Node.ts"
 import type { Key, Values } from "../layers/Settings.ts"
 import * as Telemetry from "../layers/Telemetry.ts"
@@ -44,6 +45,7 @@ export const node = Command.make(
     sandboxPort: portFlag("sandbox-port", "Port of the demo's payment sandbox; 4010 or any free one by default")
   },
   Effect.fn("commands.node")(function* (flags) {
+    yield* Heap.bound
     return yield* run({
       ...flags,
       postgresPort: Option.getOrUndefined(flags.postgresPort),
