@@ -3,6 +3,7 @@ import { type ChildProcess, fork } from "node:child_process"
 import { createWriteStream } from "node:fs"
 import { readdir, readFile } from "node:fs/promises"
 import { join } from "node:path"
+import { env } from "node:process"
 import { Data, Effect, Schedule, type Scope } from "effect"
 
 /** A program ended, or never came up. `message` has the end of what it said. */
@@ -30,13 +31,16 @@ export interface Running {
   readonly ended: Effect.Effect<never, ProcessFailed>
 }
 
+/** What Node itself has been told, which is no setting of a program. */
+const nodeOptions = env["NODE_OPTIONS"] === undefined ? {} : { NODE_OPTIONS: env["NODE_OPTIONS"] }
+
 /** Starts a program of this project; it is asked to stop when the scope closes, and killed if it does not. */
 export const start = (program: Program): Effect.Effect<Running, ProcessFailed, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.callback<Running, ProcessFailed>((resume) => {
       const log = join(program.directory, `${program.name}.log`)
       const child = fork(program.script, program.arguments, {
-        env: program.environment,
+        env: { ...nodeOptions, ...program.environment },
         execArgv: ["--import", new URL("orphan.ts", import.meta.url).href, ...(program.nodeOptions ?? [])],
         stdio: ["ignore", "pipe", "pipe", "ipc"],
         serialization: "advanced"

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process"
 import { chmod, mkdtemp, readFile, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { env } from "node:process"
 import * as PgConnection from "@effect/sql-pg/PgConnection"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted, Schedule } from "effect"
@@ -16,7 +17,7 @@ const cartwright = (args: ReadonlyArray<string>, environment: Readonly<Record<st
   Effect.acquireRelease(
     Effect.sync(() => {
       const child: ChildProcess = spawn(process.execPath, [program, ...args], {
-        env: { PATH: "/usr/bin:/bin", ...environment },
+        env: { PATH: "/usr/bin:/bin", NODE_OPTIONS: env["NODE_OPTIONS"], ...environment },
         stdio: ["ignore", "pipe", "pipe"]
       })
       let output = ""

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs"
 import { chmod, mkdtemp, readFile, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { env } from "node:process"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Sandbox } from "../../src/sandbox/Sandbox.ts"
@@ -15,7 +16,7 @@ const simulate = Effect.fnUntraced(function* (directory: string, ...words: Reado
   const nobody = yield* freePort
   return yield* Effect.callback<{ readonly code: number | null; readonly output: string }>((resume) => {
     const child = spawn(process.execPath, [program, "simulate", "--directory", directory, "--seed", "3", ...words], {
-      env: { PATH: "/usr/bin:/bin", HTTP_PORT: String(nobody) },
+      env: { PATH: "/usr/bin:/bin", NODE_OPTIONS: env["NODE_OPTIONS"], HTTP_PORT: String(nobody) },
       stdio: ["ignore", "pipe", "pipe"]
     })
     let output = ""
