@@ -1,4 +1,4 @@
-/** The account as the runtime hosts it. Its payouts are made by the workflow which stands in workflows/payout. */
+/** The account as the runtime hosts it. */
 import type { ActorDefinition, Notice } from "../../runtime/Actor.ts"
 import type { ActorOptions } from "../../runtime/Actors.ts"
 import { operatorDid } from "../../runtime/AuditTrail.ts"
