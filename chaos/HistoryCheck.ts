@@ -12,6 +12,7 @@ import { sagaTransitions } from "../src/entities/payment/Payment.ts"
 import * as PaymentActor from "../src/entities/payment/PaymentActor.ts"
 import * as ProviderEventActor from "../src/entities/providerEvent/ProviderEventActor.ts"
 import * as ReservationActor from "../src/entities/reservation/ReservationActor.ts"
+import * as SellerAccountActor from "../src/entities/sellerAccount/SellerAccountActor.ts"
 import { defaultLimits } from "../src/layers/Shop.ts"
 import type { AnyDefinition, Tagged } from "../src/runtime/Actor.ts"
 import { type Row, toJson } from "../src/runtime/Table.ts"
@@ -58,6 +59,7 @@ export const knownActors: ReadonlyArray<KnownActor> = [
     }
   },
   { definition: ProviderEventActor.make(defaultLimits.webhook) },
+  { definition: SellerAccountActor.definition },
   { definition: CartActor.make(defaultLimits.cart) },
   {
     definition: CheckoutSessionActor.make(defaultLimits.session),
