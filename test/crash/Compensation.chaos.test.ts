@@ -11,7 +11,7 @@ import { eventually } from "../fixtures/Eventually.ts"
 import { runToEnd } from "../fixtures/KilledChild.ts"
 import { freshDatabase } from "../fixtures/Postgres.ts"
 import * as Shop from "../fixtures/Shop.ts"
-import { type Arguments, limits, stripe } from "./CrashingCompensation.ts"
+import { type Arguments, limits } from "./CrashingCompensation.ts"
 
 const run = runToEnd(new URL("CrashingCompensation.ts", import.meta.url).pathname)
 
@@ -25,7 +25,7 @@ const opened = Effect.gen(function* () {
   const pool = PgClient.layer({ url })
   yield* migrate.pipe(Effect.provide(pool))
   yield* Shop.stock([{ sku: "stuck", price: 700n, onHand: { berlin: 500 } }]).pipe(Effect.provide(pool))
-  const shop = Shop.shopOn(url, limits).pipe(Layer.provide(stripe(sandbox.port)))
+  const shop = Shop.shopOn(url, limits).pipe(Layer.provide(Shop.stripe(sandbox.port)))
   const argumentsOf = (checkoutId: string, dieAt: number): Arguments => ({
     databaseUrl: Redacted.value(url),
     sandboxPort: sandbox.port,

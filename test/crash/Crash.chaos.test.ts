@@ -3,7 +3,6 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Redacted } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { CheckoutId, CustomerId, IdempotencyKey } from "../../src/domain/Ids.ts"
-import * as StripeGateway from "../../src/gateways/StripeGateway.ts"
 import { migrate } from "../../src/migrations/Migrations.ts"
 import { Placement } from "../../src/runtime/Placement.ts"
 import * as Sandbox from "../../src/sandbox/Sandbox.ts"
@@ -91,21 +90,7 @@ describe("given a process that is killed at a boundary of a checkout", () => {
               active: bigint
             }>`select count(*) as active from warehouse.reservations where status = 'active'`
             assert.strictEqual(Number(claims!.active), 0)
-          }).pipe(
-            Effect.provide(
-              Shop.shopOn(url).pipe(
-                Layer.provide(
-                  StripeGateway.layer({
-                    secretKey: Redacted.make("sk_test_crash"),
-                    host: "127.0.0.1",
-                    port: sandbox.port,
-                    protocol: "http",
-                    limits: Shop.gatewayLimits(Shop.quickLimits)
-                  })
-                )
-              )
-            )
-          )
+          }).pipe(Effect.provide(Shop.shopOn(url).pipe(Layer.provide(Shop.stripe(sandbox.port)))))
         }).pipe(Effect.scoped),
       300_000
     )

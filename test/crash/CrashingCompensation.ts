@@ -8,10 +8,10 @@ import { Duration, Effect, Layer, Redacted } from "effect"
 import { CustomerId, IdempotencyKey } from "../../src/domain/Ids.ts"
 import { FailedCompensation } from "../../src/entities/failedCompensation/FailedCompensation.ts"
 import { PaymentGateway } from "../../src/gateways/PaymentGateway.ts"
-import * as StripeGateway from "../../src/gateways/StripeGateway.ts"
 import { Placement } from "../../src/runtime/Placement.ts"
 import { eventually } from "../fixtures/Eventually.ts"
 import * as Shop from "../fixtures/Shop.ts"
+import { boundariesOf } from "./Boundaries.ts"
 
 export interface Arguments {
   readonly databaseUrl: string
@@ -28,16 +28,7 @@ const started = process.argv[1]?.endsWith("CrashingCompensation.ts") === true
 /** Imported by the test for its limits: only what is started as a program runs. */
 const { databaseUrl, dieAt, id, key, sandboxPort }: Arguments = JSON.parse(started ? process.argv[2]! : "{}")
 
-let counting = false
-let met = 0
-const boundary = Effect.sync(() => {
-  if (!counting) return
-  met++
-  if (met === dieAt) process.kill(process.pid, "SIGKILL")
-})
-
-const between = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.andThen(boundary, Effect.ensuring(effect, boundary))
+const { aroundStore, begin, between, end } = boundariesOf(dieAt, { counting: false })
 
 /** Retries and looks by themselves stay away from the test; a look is the last one. */
 export const limits = {
@@ -50,15 +41,6 @@ export const limits = {
   }
 }
 
-export const stripe = (port: number) =>
-  StripeGateway.layer({
-    secretKey: Redacted.make("sk_test_crash"),
-    host: "127.0.0.1",
-    port,
-    protocol: "http",
-    limits: Shop.gatewayLimits(Shop.quickLimits)
-  })
-
 const crashingGateway = Layer.effect(
   PaymentGateway,
   Effect.map(PaymentGateway, (gateway) =>
@@ -66,12 +48,12 @@ const crashingGateway = Layer.effect(
       ...gateway,
       void: (request) => {
         // From here on the last look is at work.
-        counting ||= key === undefined
+        if (key === undefined) begin()
         return between(gateway.void(request))
       }
     })
   )
-).pipe(Layer.provide(stripe(sandboxPort)))
+).pipe(Layer.provide(Shop.stripe(sandboxPort)))
 
 const program = Effect.gen(function* () {
   const placement = yield* Placement
@@ -80,19 +62,18 @@ const program = Effect.gen(function* () {
     yield* eventually(Effect.option(record.GetFailedCompensation()), ({ _tag }) => _tag === "Some")
   } else {
     yield* record.GetFailedCompensation()
-    counting = true
+    begin()
     yield* record.Retry({ key: IdempotencyKey.make(key), by: CustomerId.make("olga") })
     yield* eventually(record.GetFailedCompensation(), ({ status }) => status === "resolved")
   }
   // What follows of it (alert, acknowledgements) belongs to it.
   yield* Effect.sleep("400 millis")
-  process.stdout.write(`boundaries=${met}\n`)
-  process.exit(0)
+  return yield* end
 })
 
 if (started) {
   const shop = Shop.shopOn(Redacted.make(databaseUrl), limits, {
-    aroundStore: (store) => ({ ...store, transact: (keys, body) => between(store.transact(keys, body)) })
+    aroundStore
   }).pipe(Layer.provide(crashingGateway))
   NodeRuntime.runMain(program.pipe(Effect.provide(shop), Effect.orDie))
 }

@@ -10,6 +10,7 @@ import { Checkout } from "../../src/workflows/checkout/Checkout.ts"
 import { Placement } from "../../src/runtime/Placement.ts"
 import { OfflinePayments } from "../../src/workflows/offline/OfflinePayments.ts"
 import * as Shop from "../fixtures/Shop.ts"
+import { boundariesOf } from "./Boundaries.ts"
 
 /** The last two are done by the order's own timers, at once: nobody asks for them. */
 export type Deed = "place" | "confirm" | "cash" | "transfer" | "give back" | "confirm by itself" | "lapse"
@@ -79,23 +80,16 @@ const started = process.argv[1]?.endsWith("CrashingOffline.ts") === true
 
 if (started) {
   const given: Arguments = JSON.parse(process.argv[2]!)
-  let met = 0
-  const boundary = Effect.sync(() => {
-    met++
-    if (met === given.dieAt) process.kill(process.pid, "SIGKILL")
-  })
-  const between = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.andThen(boundary, Effect.ensuring(effect, boundary))
+  const { aroundStore, end } = boundariesOf(given.dieAt, { counting: true })
   const shop = Shop.shopOn(Redacted.make(given.databaseUrl), limitsOf(given.deed), {
-    aroundStore: (store) => ({ ...store, transact: (keys, body) => between(store.transact(keys, body)) })
+    aroundStore
   }).pipe(Layer.provide(Shop.gateway()))
   NodeRuntime.runMain(
     Effect.gen(function* () {
       yield* Effect.ignore(ask(given))
       // What follows of it (timers, the cart, alerts) belongs to it.
       yield* Effect.sleep("1 second")
-      process.stdout.write(`boundaries=${met}\n`)
-      process.exit(0)
+      return yield* end
     }).pipe(Effect.provide(shop), Effect.orDie)
   )
 }

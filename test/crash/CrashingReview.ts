@@ -8,7 +8,7 @@ import { PaymentGateway } from "../../src/gateways/PaymentGateway.ts"
 import { ReconciliationList } from "../../src/projections/ReconciliationList.ts"
 import { reconcile } from "../fixtures/Reconciliations.ts"
 import * as Shop from "../fixtures/Shop.ts"
-import { stripe } from "./CrashingCompensation.ts"
+import { boundariesOf } from "./Boundaries.ts"
 
 export interface Arguments {
   readonly databaseUrl: string
@@ -21,14 +21,7 @@ const started = process.argv[1]?.endsWith("CrashingReview.ts") === true
 /** Imported by the test for its types: only what is started as a program runs. */
 const { databaseUrl, dieAt, sandboxPort }: Arguments = JSON.parse(started ? process.argv[2]! : "{}")
 
-let met = 0
-const boundary = Effect.sync(() => {
-  met++
-  if (met === dieAt) process.kill(process.pid, "SIGKILL")
-})
-
-const between = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.andThen(boundary, Effect.ensuring(effect, boundary))
+const { aroundStore, between, end } = boundariesOf(dieAt, { counting: true })
 
 const crashingGateway = Layer.effect(
   PaymentGateway,
@@ -39,17 +32,16 @@ const crashingGateway = Layer.effect(
       refund: (request) => between(gateway.refund(request))
     })
   )
-).pipe(Layer.provide(stripe(sandboxPort)))
+).pipe(Layer.provide(Shop.stripe(sandboxPort)))
 
 const program = Effect.gen(function* () {
   yield* reconcile(["provider"])
-  process.stdout.write(`boundaries=${met}\n`)
-  process.exit(0)
+  return yield* end
 })
 
 if (started) {
   const shop = Shop.shopOn(Redacted.make(databaseUrl), Shop.quickLimits, {
-    aroundStore: (store) => ({ ...store, transact: (keys, body) => between(store.transact(keys, body)) })
+    aroundStore
   }).pipe(Layer.provide(crashingGateway))
   NodeRuntime.runMain(
     program.pipe(Effect.provide(ReconciliationList.layer.pipe(Layer.provideMerge(shop))), Effect.orDie)

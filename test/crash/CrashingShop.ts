@@ -6,8 +6,8 @@ import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Effect, Layer, Redacted } from "effect"
 import { IdempotencyKey } from "../../src/domain/Ids.ts"
 import { PaymentGateway } from "../../src/gateways/PaymentGateway.ts"
-import * as StripeGateway from "../../src/gateways/StripeGateway.ts"
 import * as Shop from "../fixtures/Shop.ts"
+import { boundariesOf } from "./Boundaries.ts"
 
 export interface Arguments {
   readonly databaseUrl: string
@@ -25,16 +25,7 @@ const { card, cartId, checkoutId, confirmKey, customer, databaseUrl, dieAt, sand
   process.argv[2]!
 )
 
-let counting = false
-let met = 0
-const boundary = Effect.sync(() => {
-  if (!counting) return
-  met++
-  if (met === dieAt) process.kill(process.pid, "SIGKILL")
-})
-
-const between = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.andThen(boundary, Effect.ensuring(effect, boundary))
+const { aroundStore, begin, between, end } = boundariesOf(dieAt, { counting: false })
 
 const crashingGateway = Layer.effect(
   PaymentGateway,
@@ -48,26 +39,16 @@ const crashingGateway = Layer.effect(
       refund: (request) => between(gateway.refund(request))
     })
   )
-).pipe(
-  Layer.provide(
-    StripeGateway.layer({
-      secretKey: Redacted.make("sk_test_crash"),
-      host: "127.0.0.1",
-      port: sandboxPort,
-      protocol: "http",
-      limits: Shop.gatewayLimits(Shop.quickLimits)
-    })
-  )
-)
+).pipe(Layer.provide(Shop.stripe(sandboxPort)))
 
 const shop = Shop.shopOn(Redacted.make(databaseUrl), Shop.quickLimits, {
-  aroundStore: (store) => ({ ...store, transact: (keys, body) => between(store.transact(keys, body)) })
+  aroundStore
 }).pipe(Layer.provide(crashingGateway))
 
 NodeRuntime.runMain(
   Effect.gen(function* () {
     const { cart, by, confirm } = yield* Shop.prepare({ lines: { tea: 2, cup: 1 }, card, cartId, checkoutId, customer })
-    counting = true
+    begin()
     yield* Effect.ignore(confirm(IdempotencyKey.make(confirmKey)))
     // The cart hears of the end a moment later: that belongs to it.
     for (let tries = 0; tries < 100; tries++) {
@@ -76,7 +57,6 @@ NodeRuntime.runMain(
       yield* Effect.sleep("20 millis")
     }
     yield* Effect.sleep("300 millis")
-    process.stdout.write(`boundaries=${met}\n`)
-    process.exit(0)
+    return yield* end
   }).pipe(Effect.provide(shop), Effect.orDie)
 )

@@ -6,9 +6,9 @@ import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Effect, Layer, Redacted } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { PaymentGateway } from "../../src/gateways/PaymentGateway.ts"
-import * as StripeGateway from "../../src/gateways/StripeGateway.ts"
 import * as Shop from "../fixtures/Shop.ts"
 import * as Webhooks from "../fixtures/Webhooks.ts"
+import { boundariesOf } from "./Boundaries.ts"
 
 export interface Arguments {
   readonly databaseUrl: string
@@ -25,16 +25,7 @@ const { cartId, checkoutId, customer, databaseUrl, dieAt, eventId, sandboxPort }
   process.argv[2]!
 )
 
-let counting = false
-let met = 0
-const boundary = Effect.sync(() => {
-  if (!counting) return
-  met++
-  if (met === dieAt) process.kill(process.pid, "SIGKILL")
-})
-
-const between = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.andThen(boundary, Effect.ensuring(effect, boundary))
+const { aroundStore, begin, between, end } = boundariesOf(dieAt, { counting: false })
 
 const crashingGateway = Layer.effect(
   PaymentGateway,
@@ -45,20 +36,10 @@ const crashingGateway = Layer.effect(
       capture: (request) => between(gateway.capture(request))
     })
   )
-).pipe(
-  Layer.provide(
-    StripeGateway.layer({
-      secretKey: Redacted.make("sk_test_crash"),
-      host: "127.0.0.1",
-      port: sandboxPort,
-      protocol: "http",
-      limits: Shop.gatewayLimits(Shop.quickLimits)
-    })
-  )
-)
+).pipe(Layer.provide(Shop.stripe(sandboxPort)))
 
 const shop = Shop.shopOn(Redacted.make(databaseUrl), Shop.quickLimits, {
-  aroundStore: (store) => ({ ...store, transact: (keys, body) => between(store.transact(keys, body)) })
+  aroundStore
 }).pipe(Layer.provide(crashingGateway))
 
 NodeRuntime.runMain(
@@ -81,7 +62,7 @@ NodeRuntime.runMain(
         body: "outcome=complete"
       })
     )
-    counting = true
+    begin()
     yield* Webhooks.send(url, Webhooks.proofBody(eventId, intent, checkoutId))
     for (let tries = 0; tries < 200; tries++) {
       const [order] = yield* sql<{ readonly status: string }>`select status from orders.orders where id = ${checkoutId}`
@@ -89,7 +70,6 @@ NodeRuntime.runMain(
       yield* Effect.sleep("20 millis")
     }
     yield* Effect.sleep("200 millis")
-    process.stdout.write(`boundaries=${met}\n`)
-    process.exit(0)
+    return yield* end
   }).pipe(Effect.scoped, Effect.provide(shop), Effect.orDie)
 )

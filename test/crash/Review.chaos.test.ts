@@ -10,7 +10,6 @@ import { moneyFor } from "../fixtures/Orphans.ts"
 import { freshDatabase } from "../fixtures/Postgres.ts"
 import { reconcile, resultOf } from "../fixtures/Reconciliations.ts"
 import * as Shop from "../fixtures/Shop.ts"
-import { stripe } from "./CrashingCompensation.ts"
 import type { Arguments } from "./CrashingReview.ts"
 
 const run = runToEnd(new URL("CrashingReview.ts", import.meta.url).pathname)
@@ -27,7 +26,7 @@ describe("given money at the provider which nothing stands behind, and a process
         yield* Shop.stock([{ sku: "lamp", price: 9510n, onHand: { berlin: 500 } }]).pipe(Effect.provide(pool))
         const node = () =>
           ReconciliationList.layer.pipe(
-            Layer.provideMerge(Layer.fresh(Shop.shopOn(url).pipe(Layer.provide(stripe(sandbox.port)))))
+            Layer.provideMerge(Layer.fresh(Shop.shopOn(url).pipe(Layer.provide(Shop.stripe(sandbox.port)))))
           )
         /** A hold of a declined attempt, a capture beside a paid order, and a paid order that was cancelled behind its payment's back. */
         const orphans = Effect.gen(function* () {

@@ -4,7 +4,6 @@ import { readFileSync } from "node:fs"
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { assert, describe, expect, it } from "@effect/vitest"
 import { Duration, Effect, Layer, Redacted } from "effect"
-import * as StripeGateway from "../../src/gateways/StripeGateway.ts"
 import { migrate } from "../../src/migrations/Migrations.ts"
 import type { Fault, Operation } from "../../src/sandbox/Faults.ts"
 import type { PaymentProvider } from "../../src/sandbox/PaymentProvider.ts"
@@ -162,17 +161,7 @@ const killed = (args: SagaArguments): Effect.Effect<boolean> =>
 
 const shopFor = (story: Story, paymentTimeout: Duration.Duration, url: Redacted.Redacted<string>, port: number) => {
   const limits = limitsOf(story, paymentTimeout)
-  return Shop.shopOn(url, limits).pipe(
-    Layer.provide(
-      StripeGateway.layer({
-        secretKey: Redacted.make("sk_test_saga"),
-        host: "127.0.0.1",
-        port,
-        protocol: "http",
-        limits: Shop.gatewayLimits(limits)
-      })
-    )
-  )
+  return Shop.shopOn(url, limits).pipe(Layer.provide(Shop.stripe(port, limits)))
 }
 
 /** The ending, once it is one which is allowed; or what it still is when patience ends. */

@@ -5,7 +5,6 @@
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Effect, Layer, Redacted } from "effect"
 import { OutcomeUnknown, PaymentGateway } from "../../src/gateways/PaymentGateway.ts"
-import * as StripeGateway from "../../src/gateways/StripeGateway.ts"
 import type { Batch } from "../../src/runtime/Store.ts"
 import * as Shop from "../fixtures/Shop.ts"
 import { act, limitsOf, type Names, patient, prepare, quiet } from "./Sagas.ts"
@@ -63,17 +62,7 @@ const gateway = Layer.effect(
         Effect.suspend(() => (Redacted.value(id) === taken && looks-- > 0 ? unheard : real.retrieve(id)))
     })
   )
-).pipe(
-  Layer.provide(
-    StripeGateway.layer({
-      secretKey: Redacted.make("sk_test_saga"),
-      host: "127.0.0.1",
-      port: args.sandboxPort,
-      protocol: "http",
-      limits: Shop.gatewayLimits(limits)
-    })
-  )
-)
+).pipe(Layer.provide(Shop.stripe(args.sandboxPort, limits)))
 
 /** Whether the flush carries the command out. */
 const carries = ({ parts }: Batch): boolean =>

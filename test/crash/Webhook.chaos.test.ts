@@ -2,7 +2,6 @@ import * as PgClient from "@effect/sql-pg/PgClient"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Redacted, Schedule } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
-import * as StripeGateway from "../../src/gateways/StripeGateway.ts"
 import { migrate } from "../../src/migrations/Migrations.ts"
 import * as Sandbox from "../../src/sandbox/Sandbox.ts"
 import { runToEnd } from "../fixtures/KilledChild.ts"
@@ -72,22 +71,7 @@ describe("given a process that is killed while it handles a webhook", () => {
             assert.deepStrictEqual(yield* events, [{ status: "applied" }], at)
           }
           assert.deepStrictEqual(yield* Shop.violations, [])
-        }).pipe(
-          Effect.scoped,
-          Effect.provide(
-            Shop.shopOn(database).pipe(
-              Layer.provide(
-                StripeGateway.layer({
-                  secretKey: Redacted.make("sk_test_crash"),
-                  host: "127.0.0.1",
-                  port: sandbox.port,
-                  protocol: "http",
-                  limits: Shop.gatewayLimits(Shop.quickLimits)
-                })
-              )
-            )
-          )
-        )
+        }).pipe(Effect.scoped, Effect.provide(Shop.shopOn(database).pipe(Layer.provide(Shop.stripe(sandbox.port)))))
       }).pipe(Effect.scoped),
     300_000
   )
