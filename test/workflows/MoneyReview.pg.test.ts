@@ -286,6 +286,26 @@ describe("given money at the provider which no living order stands behind", () =
     )
 
     it.effect(
+      "when one of them cannot be looked into, then it is raised, and the next run gives it back",
+      () =>
+        Effect.gen(function* () {
+          const { faults } = yield* PaymentProvider
+          const { checkoutId } = yield* ordered("pm_card_chargeDeclined")
+          const held = yield* moneyFor(checkoutId, 10_000, false)
+          yield* aSecondLater
+          faults.inject({ operation: "retrieve", fault: { _tag: "Unavailable" }, times: "always" })
+          const run = yield* reconcile(provider)
+          assert.strictEqual(run.report.status, "completed")
+          const text = "it could not be looked into (Unavailable)"
+          assert.deepInclude(findingOf(run, checkoutId), { outcome: "raised", text })
+          faults.clear()
+          assert.deepInclude(findingOf(yield* reconcile(provider), checkoutId), { outcome: "corrected" })
+          assert.strictEqual(held().voided.times, 1)
+        }),
+      60_000
+    )
+
+    it.effect(
       "when the provider does not answer, then the run is incomplete and says so, and the next one finds what there was",
       () =>
         Effect.gen(function* () {
