@@ -80,8 +80,8 @@ export const make = Effect.fnUntraced(function* (limits: ProviderCheckLimits) {
   const gateway = yield* PaymentGateway
   const reviews = (yield* Placement).client(MoneyReview, { timeout: reviewWithin })
 
-  /** Reviews in vain, by run. */
-  const failures = new Map<string, number>()
+  /** Reviews in vain, of the run which is under way. */
+  let vain = { run: "", reviews: 0 }
 
   /** The finding stands before anything is done about it, so that the report tells of it whatever happens meanwhile. */
   const reviewed = Effect.fnUntraced(function* (
@@ -111,9 +111,9 @@ export const make = Effect.fnUntraced(function* (limits: ProviderCheckLimits) {
         Effect.retry({ times: 2, schedule: Schedule.exponential("500 millis", 3) }),
         // One which cannot be looked into keeps nobody from the others; many are the provider's trouble, or ours.
         Effect.catch((error) => {
-          failures.set(run.id, (failures.get(run.id) ?? 0) + 1)
-          if (failures.get(run.id)! > failuresMax) {
-            failures.delete(run.id)
+          vain = { run: run.id, reviews: (vain.run === run.id ? vain.reviews : 0) + 1 }
+          if (vain.reviews > failuresMax) {
+            vain = { run: run.id, reviews: 0 }
             return Effect.fail(error)
           }
           return Effect.succeed<MoneyReviewed>({
