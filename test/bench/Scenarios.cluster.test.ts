@@ -21,7 +21,7 @@ const stage = Layer.effect(TheStage, Stage.open({ skus: 50, say: () => Effect.vo
  */
 const budget = {
   oneAtATime: { commits: 6.5, statements: 10 },
-  manyAtOnce: { commits: 0.3, statements: 0.9 }
+  manyAtOnce: { commits: 0.45, statements: 0.9 }
 }
 
 /** Where other things run besides. */
