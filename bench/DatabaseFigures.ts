@@ -1,6 +1,7 @@
 /** What a database did: commits which wrote something, statements, and bytes of its write-ahead log. */
 import * as PgConnection from "@effect/sql-pg/PgConnection"
 import { Effect, type Redacted, Schema, type Scope } from "effect"
+import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 
 export interface Figures {
@@ -20,15 +21,14 @@ export interface DatabaseFigures {
   readonly settled: Effect.Effect<boolean, SqlError>
 }
 
-/** Counts what happens in `database`, which has its server to itself; asks from another one, so as not to count itself. */
+/** Counts what happens in the database of `sql`, which has its server to itself; asks from another one, so as not to count itself. */
 export const make = Effect.fnUntraced(function* (options: {
-  readonly database: Redacted.Redacted
+  readonly sql: SqlClient
   readonly name: string
   /** Another database of the same server. */
   readonly beside: Redacted.Redacted
 }): Effect.fn.Return<DatabaseFigures, SqlError, Scope.Scope> {
   const beside = yield* PgConnection.make({ url: options.beside, applicationName: "cartwright-bench" })
-  const within = yield* PgConnection.make({ url: options.database, applicationName: "cartwright-bench" })
   yield* beside.query("create extension if not exists pg_stat_statements", [], false)
   const mine = `dbid = (select oid from pg_database where datname = $1) and query not like '%${mark}%'`
   return {
@@ -58,10 +58,10 @@ export const make = Effect.fnUntraced(function* (options: {
         Effect.map(Effect.orDie(decodeTexts(rows)), (found) => new Map(found.map(({ id, query }) => [id, query])))
     ),
     settled: Effect.map(
-      within.query(
-        `select not exists (select from runtime.notices) and not exists (select from checkout.sessions where status = 'confirming') as settled /* ${mark} */`
-      ),
-      ({ rows }) => rows[0]?.["settled"] === true
+      options.sql<{ settled: boolean }>`
+        select not exists (select from runtime.notices) and not exists (select from checkout.sessions where status = 'confirming') as settled
+        /* ${options.sql.literal(mark)} */`,
+      ([row]) => row?.settled === true
     )
   }
 })

@@ -55,6 +55,8 @@ export type Report =
       readonly seconds: number
       /** Of each confirmation. */
       readonly milliseconds: ReadonlyArray<number>
+      /** When each of them was sent, as milliseconds since 1970. */
+      readonly sentAt: ReadonlyArray<number>
       /** Checkouts of which their customer has heard that they are confirmed, with the order's number. */
       readonly confirmed: ReadonlyArray<{ readonly checkoutId: string; readonly number: string }>
       /** How often a confirmation ended as something else, by its name. */

@@ -69,6 +69,12 @@ export interface Subject {
   readonly alone: Effect.Effect<void>
   /** Waits for what goes on behind the answers. */
   readonly settled: Effect.Effect<void, ProcessFailed | SqlError>
+  /** Starts the node at this place of `nodes` again once it has ended, at its old address. */
+  readonly again: (index: number) => Effect.Effect<void, ProcessFailed, Scope.Scope>
+  /** Waits until each node has its share of the work. */
+  readonly shared: Effect.Effect<void, ProcessFailed | SqlError>
+  /** Breaks all connections and starts Postgres anew, as after a crash. */
+  readonly restartPostgres: Effect.Effect<void, EmbeddedPostgresError>
 }
 
 /** What subjects sign and verify tokens with. */
@@ -160,16 +166,16 @@ const startSubject = Effect.fnUntraced(function* (place: Place, options: Subject
   const nodes: Array<Processes.Running> = []
   const count = options.nodes ?? 1
   for (let index = 1; index <= count; index++) {
-    const started = yield* startNode(place, options, url, count === 1 ? name : `${name}-${index}`)
-    urls.push(started.url)
-    nodes.push(started.running)
+    const port = yield* freePort
+    urls.push(`http://127.0.0.1:${port}`)
+    nodes.push(yield* startNode(place, options, url, port, count === 1 ? name : `${name}-${index}`))
   }
   const context = yield* Layer.build(PgClient.layer({ url, maxConnections: 1 }))
   const sql = Context.get(context, SqlClient)
   yield* Effect.provideService(fillCatalog(place.options.skus), SqlClient, sql)
   const aloneAt = performance.now() + (system === "node" ? Duration.toMillis(settleFor) : 0)
   const alone = Effect.suspend(() => Effect.sleep(Math.max(0, aloneAt - performance.now())))
-  const figures = yield* DatabaseFigures.make({ database: url, name: databaseName, beside: postgres.urlOf("postgres") })
+  const figures = yield* DatabaseFigures.make({ sql, name: databaseName, beside: postgres.urlOf("postgres") })
   if (count > 1) yield* shared(sql, nodes)
   const settled = figures.settled.pipe(
     Effect.repeat({
@@ -178,16 +184,34 @@ const startSubject = Effect.fnUntraced(function* (place: Place, options: Subject
     }),
     Effect.flatMap((yes) => (yes ? Effect.void : nodes[0]!.fail("has not come to rest within 30 seconds.")))
   )
-  return { system, name, urls, nodes, postmaster, figures, database: url, sql, alone, settled } satisfies Subject
+  return {
+    system,
+    name,
+    urls,
+    nodes,
+    postmaster,
+    figures,
+    database: url,
+    sql,
+    alone,
+    settled,
+    again: Effect.fnUntraced(function* (index) {
+      const { ended, name: old } = nodes[index]!
+      yield* Effect.ignore(ended)
+      nodes[index] = yield* startNode(place, options, url, Number(new URL(urls[index]!).port), old)
+    }),
+    shared: Effect.suspend(() => shared(sql, nodes)),
+    restartPostgres: postgres.restart
+  } satisfies Subject
 })
 
 const startNode = Effect.fnUntraced(function* (
   { directory, options, sandboxPort }: Place,
   { environment, system }: SubjectOptions,
   database: Redacted.Redacted,
+  port: number,
   name: string
 ) {
-  const port = yield* freePort
   const profiled = system === "node" && options.profiles !== undefined
   const running = yield* Processes.start({
     name,
@@ -206,9 +230,8 @@ const startNode = Effect.fnUntraced(function* (
     nodeOptions: profiled ? ["--import", new URL("profiler.ts", import.meta.url).href] : [],
     directory
   })
-  const url = `http://127.0.0.1:${port}`
-  yield* Processes.awaitHttp(running, `${url}/readyz`)
-  return { url, running }
+  yield* Processes.awaitHttp(running, `http://127.0.0.1:${port}/readyz`)
+  return running
 })
 
 /** Waits until each node has its share of the work: a new one is ready as soon as it has any. */

@@ -93,6 +93,7 @@ const prepare = Effect.fnUntraced(function* (order: To<"Prepare">) {
 const confirm = Effect.fnUntraced(function* (order: To<"Confirm">) {
   const clients = yield* customersOf(order, 1 + Math.max(...order.checkouts.map(({ customer }) => customer)))
   const milliseconds: Array<number> = []
+  const sentAt: Array<number> = []
   const confirmed: Array<ReportTo<To<"Confirm">>["confirmed"][number]> = []
   const refusals: Record<string, number> = {}
   const from = performance.now()
@@ -105,6 +106,7 @@ const confirm = Effect.fnUntraced(function* (order: To<"Confirm">) {
           clients[customer]!.ConfirmCheckout({ checkoutId, key: `${checkoutId}:confirm` })
         )
         milliseconds.push(performance.now() - start)
+        sentAt.push(performance.timeOrigin + start)
         if (answer._tag === "Success" && answer.success._tag === "Confirmed") {
           confirmed.push({ checkoutId, number: answer.success.number })
           continue
@@ -116,7 +118,7 @@ const confirm = Effect.fnUntraced(function* (order: To<"Confirm">) {
     { concurrency: order.atOnce ?? "unbounded", discard: true }
   )
   const seconds = (performance.now() - from) / 1000
-  return { _tag: "Confirmed", to: "Confirm", seconds, milliseconds, confirmed, refusals } satisfies Report
+  return { _tag: "Confirmed", to: "Confirm", seconds, milliseconds, sentAt, confirmed, refusals } satisfies Report
 })
 
 /** Wrong answers which are told. */

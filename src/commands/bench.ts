@@ -11,6 +11,7 @@ import * as Idle from "../../bench/scenarios/Idle.ts"
 import * as Overload from "../../bench/scenarios/Overload.ts"
 import * as Poison from "../../bench/scenarios/Poison.ts"
 import * as Residency from "../../bench/scenarios/Residency.ts"
+import * as Takeover from "../../bench/scenarios/Takeover.ts"
 import * as TwoNodes from "../../bench/scenarios/TwoNodes.ts"
 import * as Stage from "../../bench/Stage.ts"
 import { explained } from "./Explained.ts"
@@ -253,8 +254,30 @@ const poison = Command.make(
     )
 ).pipe(Command.withDescription("What others notice of one customer whose calls can never be carried out"))
 
+const takeover = Command.make(
+  "takeover",
+  {
+    checkouts: whole("checkouts", 1200, "Confirmations of one round"),
+    customers: whole("customers", 32, "Who confirm at once, one after another each"),
+    rounds: rounds(3),
+    skus,
+    profile
+  },
+  (flags) =>
+    play(
+      flags,
+      (stage) => Takeover.run(stage, { checkouts: flags.checkouts, customers: flags.customers, rounds: flags.rounds }),
+      Takeover.tableOf,
+      ({ violations }) => violations
+    )
+).pipe(
+  Command.withDescription(
+    "What buyers notice of a node which is killed, stopped or frozen, and of a database which breaks down. Fails unless every order is confirmed and paid once"
+  )
+)
+
 export const bench = Command.make("bench", confirmFlags, playConfirm).pipe(
-  Command.withSubcommands([confirm, hotSku, twoNodes, history, residency, idle, overload, poison]),
+  Command.withSubcommands([confirm, hotSku, twoNodes, history, residency, idle, overload, poison, takeover]),
   Command.withDescription(
     "Measure what orders cost here, beside a hand-written floor that answers the same calls. Without a scenario's name: confirm"
   ),
