@@ -1,6 +1,6 @@
 /** The cluster on one node: which share of the work it has, and how it reaches the others. Postgres is where they meet. REQ-GW-07. */
 import { networkInterfaces } from "node:os"
-import { Effect, Layer, Option, Redacted, Schema } from "effect"
+import { Duration, Effect, Layer, Option, Redacted, Schema } from "effect"
 import * as MessageStorage from "effect/cluster/MessageStorage"
 import { RunnerAddress } from "effect/cluster/RunnerAddress"
 import * as RunnerHealth from "effect/cluster/RunnerHealth"
@@ -55,7 +55,7 @@ export class CannotJoin extends Schema.TaggedError<CannotJoin>()("CannotJoin", {
 /** Joins the cluster of the database, or founds it. The tables must be there. */
 export const layer = (
   settings: ClusterSettings
-): Layer.Layer<Sharding | Runners.Runners, CannotJoin | SqlError, SqlClient> => {
+): Layer.Layer<Roster.Roster | Sharding | Runners.Runners, CannotJoin | SqlError, SqlClient> => {
   const { advertised, listen } = addressesOf(settings)
   const membership = membershipOf(settings)
   const server = RpcServer.layerProtocolSocketServer.pipe(
@@ -79,7 +79,10 @@ export const layer = (
     // What is sent within a node is never changed by its receiver.
     simulateRemoteSerialization: false
   })
-  const storage = Roster.layer(advertised).pipe(Layer.provide(SqlRunnerStorage.layerStorage({})))
+  const storage = Roster.layer({
+    self: advertised,
+    attemptFor: Duration.times(settings.SHARD_LOCK_REFRESH, 0.85)
+  }).pipe(Layer.provide(SqlRunnerStorage.layerStorage({})))
   const deathWatch = Layer.effectDiscard(
     DeathWatch.make({
       membership,
@@ -92,7 +95,8 @@ export const layer = (
     Layer.provide(server),
     Layer.provide(Layer.effectDiscard(meet(membership, advertised))),
     // Nothing waits in a mailbox of the database: what must survive is in the journal.
-    Layer.provide([RunnerWire.layerClient(membership), MessageStorage.layerNoop, storage]),
+    Layer.provide([RunnerWire.layerClient(membership), MessageStorage.layerNoop]),
+    Layer.provideMerge(storage),
     Layer.provide([config, RpcSerialization.layerSchemaBinary()]),
     Layer.provide(Layer.effectDiscard(found(settings)))
   )

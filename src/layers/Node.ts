@@ -27,6 +27,7 @@ import type { Store } from "../runtime/Store.ts"
 import * as Cluster from "./Cluster.ts"
 import { gatewayLimitsOf, limitsOf, pauseMax, serverLimitsOf, webhooksOf } from "./Config.ts"
 import * as Handlers from "./Handlers.ts"
+import { Roster } from "./Roster.ts"
 import type { Values } from "./Settings.ts"
 import * as Shop from "./Shop.ts"
 import * as Sql from "./Sql.ts"
@@ -83,7 +84,7 @@ export const layer = (
     Layer.provide([PaymentReferences.layer, Webhooks.layer(webhooksOf(values))])
   )
   const handlers = Layer.merge(Handlers.layer, webhooks).pipe(
-    Layer.provideMerge(Layer.mergeAll(identity, readiness(values), Draining.layer)),
+    Layer.provideMerge(Layer.mergeAll(identity, readiness(values), Draining.layer, handedOver(values))),
     Layer.provideMerge(shop)
   )
   const edge = Layer.unwrap(
@@ -180,6 +181,12 @@ const readiness = (values: Values) =>
 const drained = (values: Values): Layer.Layer<never, never, Draining> =>
   Layer.effectDiscard(
     Effect.acquireRelease(Draining, (draining) => Effect.andThen(draining.begin, Effect.sleep(values.DRAIN_DELAY)))
+  )
+
+/** Ends once nobody is answered any more, and while actors still are at work: no order waits longer than its shard takes to move. */
+const handedOver = (values: Values): Layer.Layer<never, never, Roster> =>
+  Layer.effectDiscard(
+    Effect.acquireRelease(Roster, ({ leave }) => leave(Duration.sum(values.SHARD_HANDOVER_WITHIN, Duration.seconds(1))))
   )
 
 /** Waits until the node has its share of the work; gives up quietly. */

@@ -310,7 +310,7 @@ const cluster = {
   SHARD_ASSIGNMENT_REFRESH: duration("250 millis", {
     about: "How often a node looks who else is there. One that is alone looks every two seconds."
   }),
-  SHARD_HANDOVER_WITHIN: duration("500 millis", {
+  SHARD_HANDOVER_WITHIN: duration("250 millis", {
     about:
       "How long calls under way may take when their shard moves to another node; then they are cut off, and asked again there."
   }),

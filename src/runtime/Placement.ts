@@ -5,7 +5,7 @@
  * Remote calls arrive at one cluster entity a bucket and not at one an actor: activating an entity costs 120 us and 15 KB, four times a
  * checkout; see docs/decisions/0002-one-host-per-bucket.md.
  */
-import { type Cause, Context, Duration, Effect, Exit, Layer, Option, Predicate, Schema } from "effect"
+import { type Cause, Context, Duration, Effect, Exit, Layer, Option, Predicate, Schedule, Schema } from "effect"
 import { ClusterSchema, Entity, Sharding } from "effect/cluster"
 import * as EntityId from "effect/cluster/EntityId"
 import { Rpc } from "effect/rpc"
@@ -39,6 +39,12 @@ export type HandlersOf<E> = {
 
 type AnyHandler = (id: string, payload: unknown) => Effect.Effect<unknown, unknown>
 
+interface Asked {
+  readonly contract: string
+  readonly id: string
+  readonly tag: string
+}
+
 interface Codecs {
   readonly encodePayload: (payload: unknown) => Effect.Effect<unknown, unknown>
   readonly decodePayload: (payload: unknown) => Effect.Effect<unknown, unknown>
@@ -71,7 +77,7 @@ const Answer = Schema.TaggedUnion({
   Refusal: { error: Schema.Unknown },
   /** The actor failed in a way nobody planned for; what happened stands in the log of its node. */
   Fault: {},
-  /** Its node does not answer this message: it is starting, or of a version which does not know it. */
+  /** Its node does not answer this message: it is starting, of a version which does not know it, or has just lost the actor. */
   Unknown: {}
 })
 
@@ -135,6 +141,9 @@ export class Placement extends Context.Service<
 /** The bucket of an id. */
 export const bucketOf = (id: string, buckets: number): number => placeOf(id) % buckets
 
+/** How often and how soon an actor is asked again that was on its way to another node; who called comes back if that was not enough. */
+const again = { times: 5, schedule: Schedule.spaced("50 millis") } as const
+
 const hostId = (bucket: number) => `bucket-${bucket}`
 
 export const make = Effect.fnUntraced(function* (options: PlacementOptions) {
@@ -165,6 +174,7 @@ export const make = Effect.fnUntraced(function* (options: PlacementOptions) {
     }
     const refusal = exit.cause.reasons.find((reason) => reason._tag === "Fail")
     if (refusal === undefined) return yield* Effect.failCause(exit.cause as Cause.Cause<never>)
+    if (Predicate.isTagged(refusal.error, "Unavailable") && !isLocal(of(request.id))) return { _tag: "Unknown" }
     return { _tag: "Refusal", error: yield* Effect.orDie(codecs.encodeError(refusal.error)) }
   })
 
@@ -192,29 +202,26 @@ export const make = Effect.fnUntraced(function* (options: PlacementOptions) {
   const host = yield* Host.client
 
   const unavailable = new Unavailable({ retryAfterMs: 500 })
+  /** The actor is on its way from one node to another, and is asked where it is then. */
+  const moving = Symbol("moving")
 
-  const ask = Effect.fnUntraced(function* (
-    contract: string,
-    id: string,
-    tag: string,
-    payload: unknown,
-    timeout: Duration.Duration
+  const askOnce = Effect.fnUntraced(function* (
+    codecs: Codecs,
+    { contract, id, tag }: Asked,
+    payload: unknown
   ): Effect.fn.Return<unknown, unknown> {
     const bucket = of(id)
-    const codecs = codecsOf.get(contract)?.get(tag)
-    if (codecs === undefined) return yield* Effect.die(new Error(`unknown message ${contract}.${tag}`))
     if (isLocal(bucket)) {
       const handler = handlersOf.get(contract)?.[tag]
-      if (handler === undefined) return yield* unavailable
-      return yield* handler(id, payload).pipe(withTimeLimit(timeout, () => Effect.fail(unavailable)))
+      if (handler === undefined) return yield* Effect.fail(moving)
+      return yield* Effect.mapError(handler(id, payload), (error) =>
+        Predicate.isTagged(error, "Unavailable") && !isLocal(bucket) ? moving : error
+      )
     }
     const encoded = yield* Effect.orDie(codecs.encodePayload(payload))
     const reply = yield* host(hostId(bucket))
       .Ask({ contract, id, tag, payload: encoded })
-      .pipe(
-        Effect.mapError(() => unavailable),
-        withTimeLimit(timeout, () => Effect.fail(unavailable))
-      )
+      .pipe(Effect.mapError(() => unavailable))
     switch (reply._tag) {
       case "Success":
         return yield* Effect.orDie(codecs.decodeSuccess(reply.value))
@@ -223,9 +230,25 @@ export const make = Effect.fnUntraced(function* (options: PlacementOptions) {
       case "Fault":
         return yield* Effect.die(new Error(`${contract}.${tag} failed on its node`))
       case "Unknown":
-        return yield* unavailable
+        return yield* Effect.fail(moving)
     }
   })
+
+  const ask = (
+    contract: string,
+    id: string,
+    tag: string,
+    payload: unknown,
+    timeout: Duration.Duration
+  ): Effect.Effect<unknown, unknown> => {
+    const codecs = codecsOf.get(contract)?.get(tag)
+    if (codecs === undefined) return Effect.die(new Error(`unknown message ${contract}.${tag}`))
+    return askOnce(codecs, { contract, id, tag }, payload).pipe(
+      Effect.retry({ while: (error) => error === moving, ...again }),
+      Effect.mapError((error) => (error === moving ? unavailable : error)),
+      withTimeLimit(timeout, () => Effect.fail(unavailable))
+    )
+  }
 
   const learn = (contract: AnyContract) => {
     if (codecsOf.has(contract.type)) return

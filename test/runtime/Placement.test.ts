@@ -203,14 +203,10 @@ describe("given an actor on this node or on another one", () => {
       const here = yield* start(board.sharding("here"))
       for (const placement of [here, there]) {
         assert.isFalse(placement.serves("Account"))
-        assert.instanceOf(
-          yield* Effect.flip(
-            placement
-              .client(Account)("a")
-              .GetBalance(undefined as never)
-          ),
-          Unavailable
-        )
+        const account = placement.client(Account)("a")
+        const asking = yield* Effect.forkChild(Effect.flip(account.GetBalance(undefined as never)))
+        yield* TestClock.adjust("250 millis")
+        assert.instanceOf(yield* Fiber.join(asking), Unavailable)
       }
       there.serve(Account, answers)
       assert.isTrue(there.serves("Account"))
@@ -235,6 +231,73 @@ describe("given an actor on this node or on another one", () => {
         ),
         Unavailable
       )
+    })
+  )
+})
+
+describe("given an actor which moves to another node while it is asked", () => {
+  /** Whoever has the actor refuses, and has lost it by then, until it has moved often enough; and how often it was asked. */
+  const moving = Effect.fnUntraced(function* (moves: number) {
+    const nodes = ["one", "other"]
+    let asked = 0
+    const board = makeSwitchboard(() => nodes[Math.min(asked, moves) % 2]!)
+    const placements = yield* Effect.forEach(nodes, (node) => start(board.sharding(node)))
+    for (const placement of placements) {
+      placement.serve(Account, {
+        ...answers,
+        GetBalance: () =>
+          Effect.suspend(() =>
+            asked++ < moves ? Effect.fail(new Unavailable({ retryAfterMs: 500 })) : Effect.succeed(7n)
+          )
+      })
+    }
+    return { placements, asked: () => asked }
+  })
+
+  for (const where of [0, 1]) {
+    const from = ["its first node", "the node it moves to"][where]
+
+    it.effect(`when it is asked from ${from}, then it answers from where it is by then`, () =>
+      Effect.gen(function* () {
+        const { asked, placements } = yield* moving(1)
+        const account = placements[where]!.client(Account)("a")
+        const asking = yield* Effect.forkChild(account.GetBalance(undefined as never))
+        yield* TestClock.adjust("50 millis")
+        assert.strictEqual(yield* Fiber.join(asking), 7n)
+        assert.strictEqual(asked(), 2)
+      })
+    )
+  }
+
+  it.effect("when it moves on and on, then it is unavailable for the moment", () =>
+    Effect.gen(function* () {
+      const { asked, placements } = yield* moving(Number.MAX_SAFE_INTEGER)
+      const account = placements[0]!.client(Account)("a")
+      const asking = yield* Effect.forkChild(Effect.flip(account.GetBalance(undefined as never)))
+      yield* TestClock.adjust("1 second")
+      assert.instanceOf(yield* Fiber.join(asking), Unavailable)
+      assert.strictEqual(asked(), 6)
+    })
+  )
+
+  it.effect("when one that stays is unavailable, then that is its answer, and it is asked once", () =>
+    Effect.gen(function* () {
+      const { here, there } = yield* two
+      let asked = 0
+      const busy = new Unavailable({ retryAfterMs: 70 })
+      there.serve(Account, {
+        ...answers,
+        GetBalance: () =>
+          Effect.suspend(() => {
+            asked++
+            return Effect.fail(busy)
+          })
+      })
+      for (const placement of [here, there]) {
+        const account = placement.client(Account)("a")
+        assert.deepStrictEqual(yield* Effect.flip(account.GetBalance(undefined as never)), busy)
+      }
+      assert.strictEqual(asked, 2)
     })
   )
 })

@@ -98,6 +98,8 @@ interface Joined {
 }
 
 const busy = new Unavailable({ retryAfterMs: 500 })
+/** What is known here is out of date, or belongs to another node by now: whoever asks again is answered. */
+const outdated = new Unavailable({ retryAfterMs: 100 })
 
 export const make = Effect.gen(function* () {
   const { exclusively, limits, offline, steps, withGroup } = yield* CheckoutContext
@@ -217,7 +219,7 @@ export const make = Effect.gen(function* () {
     }
     // From here on a new owner has to find it at once, and looks for it when it gets the bucket. The cart stays locked: that owner may be
     // at work on this very attempt by now, and the cart's own timer unlocks it otherwise.
-    if (!placement.isLocal(group.session.bucket)) return yield* busy
+    if (!placement.isLocal(group.session.bucket)) return yield* outdated
     const bought = { lines, totals, cartRevision: cart.revision }
     if (method !== undefined) {
       const placed = yield* offline.place(group, attempt, session, bought, { freezing: frozen.within, method })
@@ -590,7 +592,7 @@ export const make = Effect.gen(function* () {
       .pipe(Effect.mapError(() => busy))
     if (Number(row?.["version"] ?? 0) <= version) return
     yield* journal.release(new Set([bucket]))
-    return yield* busy
+    return yield* outdated
   })
 
   const tell = (outcome: AttemptOutcome): Effect.Effect<Confirmation, ConfirmRefusal> => {
@@ -654,14 +656,14 @@ export const make = Effect.gen(function* () {
         const paymentVersion = group.payment.version
         const told = yield* standing(group, after)
         if (told !== undefined) return told
-        if (!placement.isLocal(group.session.bucket)) return yield* busy
+        if (!placement.isLocal(group.session.bucket)) return yield* outdated
         yield* Effect.raceFirst(
           journal.changed(CheckoutSession.type, group.id, sessionVersion),
           journal.changed(Payment.type, group.id, paymentVersion)
         )
         // Woken for nothing, or not the owner any more: whoever asks again is answered by the node that is.
         const moved = group.session.version !== sessionVersion || group.payment.version !== paymentVersion
-        if (!moved || !placement.isLocal(group.session.bucket)) return yield* busy
+        if (!moved || !placement.isLocal(group.session.bucket)) return yield* outdated
       }
     })
 
@@ -721,7 +723,7 @@ export const make = Effect.gen(function* () {
               Effect.andThen(withGroup(id, (own) => start(own, session, confirmKey, expectedTotal))),
               Effect.retry({ times: 3, while: hasCartMoved }),
               // A conflict of the attempt's own keys: another node was faster.
-              Effect.catchTag(["StepConflict", "IdempotencyConflict"], () => Effect.fail(busy)),
+              Effect.catchTag(["StepConflict", "IdempotencyConflict"], () => Effect.fail(outdated)),
               // Refused without a write, hence without its guard: by what may be long over.
               Effect.tapError(() => requireCurrent(group)),
               Effect.tap(launch(id, false)),
