@@ -8,29 +8,55 @@ import { PaymentProvider } from "../sandbox/PaymentProvider.ts"
 import type { Ending } from "../sandbox/PaymentProvider.ts"
 import type { Params } from "../sandbox/FormBody.ts"
 import type { Content } from "../sandbox/StripeObjects.ts"
-import { paymentIntent, refund } from "../sandbox/StripeObjects.ts"
+import { paymentIntent, refund, transfer } from "../sandbox/StripeObjects.ts"
 import type { PaymentGatewayLimits } from "./PaymentGateway.ts"
 import { PaymentGateway } from "./PaymentGateway.ts"
+import { PayoutGateway } from "./PayoutGateway.ts"
+import * as StripePayouts from "./StripePayouts.ts"
 import * as StripeProtocol from "./StripeProtocol.ts"
 import type { StripeFailure, StripeIntent, StripeTransport } from "./StripeProtocol.ts"
 
 /** Also provides the provider behind it: a test injects faults there, and counts in its ledger what really happened. */
-export const layer = (limits: PaymentGatewayLimits): Layer.Layer<PaymentGateway | PaymentProvider> =>
-  Layer.effect(
-    PaymentGateway,
-    Effect.gen(function* () {
-      const provider = yield* PaymentProvider
-      return yield* StripeProtocol.make({ transport: transportTo(provider), limits })
-    })
+export const layer = (limits: PaymentGatewayLimits): Layer.Layer<PaymentGateway | PaymentProvider | PayoutGateway> =>
+  Layer.merge(
+    Layer.effect(
+      PaymentGateway,
+      Effect.flatMap(PaymentProvider, (provider) => StripeProtocol.make({ transport: transportTo(provider), limits }))
+    ),
+    Layer.effect(
+      PayoutGateway,
+      Effect.flatMap(PaymentProvider, (provider) => StripePayouts.make({ transport: payoutsTo(provider), limits }))
+    )
   ).pipe(Layer.provideMerge(PaymentProvider.layer))
 
-const transportTo = (provider: PaymentProvider["Service"]): StripeTransport => {
-  const ask = (method: "GET" | "POST", path: string, params: object, key?: string) =>
+const askOf =
+  (provider: PaymentProvider["Service"]) => (method: "GET" | "POST", path: string, params: object, key?: string) =>
     Effect.callback<Content, StripeFailure>((resume) => {
       provider.handle({ method, path: `/v1/${path}`, params: toParams(params), key, credential: "secret" }, (ending) =>
         resume(read(ending))
       )
     })
+
+const payoutsTo = (provider: PaymentProvider["Service"]): StripePayouts.PayoutTransport => {
+  const ask = askOf(provider)
+  return {
+    transfer: (params, key) =>
+      Effect.flatMap(ask("POST", "transfers", params, key), (content) =>
+        content._tag === "Transfer" ? Effect.succeed(transfer(content.transfer)) : Effect.die(content)
+      ),
+    transfers: (params) =>
+      Effect.flatMap(ask("GET", "transfers", params), (content) =>
+        content._tag === "List"
+          ? Effect.succeed({
+              data: content.items.flatMap((item) => (item._tag === "Transfer" ? [transfer(item.transfer)] : []))
+            })
+          : Effect.die(content)
+      )
+  }
+}
+
+const transportTo = (provider: PaymentProvider["Service"]): StripeTransport => {
+  const ask = askOf(provider)
   const askForIntent = (...request: Parameters<typeof ask>): Effect.Effect<StripeIntent, StripeFailure> =>
     Effect.flatMap(ask(...request), (content) =>
       content._tag === "Intent"

@@ -5,6 +5,8 @@ import { Duration, Effect, Layer, Redacted } from "effect"
 import type Stripe from "stripe"
 import type { PaymentGatewayLimits } from "./PaymentGateway.ts"
 import { PaymentGateway } from "./PaymentGateway.ts"
+import { PayoutGateway } from "./PayoutGateway.ts"
+import * as StripePayouts from "./StripePayouts.ts"
 import * as StripeProtocol from "./StripeProtocol.ts"
 import type { StripeFailure, StripeTransport } from "./StripeProtocol.ts"
 
@@ -20,16 +22,37 @@ export interface StripeGatewayOptions {
 }
 
 /** Loads the SDK at the first call: it takes a tenth of a second, which a node that takes over for another one does not have. */
-export const layer = (options: StripeGatewayOptions): Layer.Layer<PaymentGateway> =>
+export const layer = (options: StripeGatewayOptions): Layer.Layer<PaymentGateway | PayoutGateway> =>
+  Layer.merge(paymentLayer(options), payoutLayer(options))
+
+const paymentLayer = (options: StripeGatewayOptions) =>
   Layer.effect(
     PaymentGateway,
     Effect.gen(function* () {
-      const transport = yield* makeTransport(options)
+      const transport = transportOn(yield* makeSend(options))
       return yield* StripeProtocol.make({ transport, limits: options.limits })
     })
   )
 
-const makeTransport = Effect.fnUntraced(function* (options: StripeGatewayOptions) {
+/** What sellers get goes over connections of its own, so that neither waits for the other. */
+const payoutLayer = (options: StripeGatewayOptions) =>
+  Layer.effect(
+    PayoutGateway,
+    Effect.gen(function* () {
+      const send = yield* makeSend({ ...options, connectionsMax: payoutConnections })
+      const transport: StripePayouts.PayoutTransport = {
+        transfer: (params, idempotencyKey) => send((stripe) => stripe.transfers.create(params, { idempotencyKey })),
+        transfers: (params) => send((stripe) => stripe.transfers.list(params))
+      }
+      return yield* StripePayouts.make({ transport, limits: options.limits })
+    })
+  )
+
+const payoutConnections = 4
+
+type Send = <A>(call: (stripe: Stripe) => Promise<A>) => Effect.Effect<A, StripeFailure>
+
+const makeSend = Effect.fnUntraced(function* (options: StripeGatewayOptions) {
   const agent = yield* Effect.acquireRelease(
     Effect.sync(() => {
       const settings = {
@@ -43,25 +66,25 @@ const makeTransport = Effect.fnUntraced(function* (options: StripeGatewayOptions
     (opened) => Effect.sync(() => opened.destroy())
   )
   const client = yield* Effect.cached(Effect.promise(() => makeClient(options, agent)))
-  const send = <A>(call: (stripe: Stripe) => Promise<A>): Effect.Effect<A, StripeFailure> =>
+  const send: Send = (call) =>
     Effect.flatMap(client, (stripe) =>
       Effect.tryPromise({ try: () => withoutStack(() => call(stripe)), catch: toFailure })
     )
+  return send
+})
 
-  const transport: StripeTransport = {
-    create: (params, idempotencyKey) => send((stripe) => stripe.paymentIntents.create(params, { idempotencyKey })),
-    confirm: (id, params, idempotencyKey) =>
-      send((stripe) => stripe.paymentIntents.confirm(id, params, { idempotencyKey })),
-    capture: (id, params, idempotencyKey) =>
-      send((stripe) => stripe.paymentIntents.capture(id, params, { idempotencyKey })),
-    cancel: (id, params, idempotencyKey) =>
-      send((stripe) => stripe.paymentIntents.cancel(id, params, { idempotencyKey })),
-    refund: (params, idempotencyKey) => send((stripe) => stripe.refunds.create(params, { idempotencyKey })),
-    refunds: (params) => send((stripe) => stripe.refunds.list(params)),
-    retrieve: (id, params) => send((stripe) => stripe.paymentIntents.retrieve(id, params)),
-    list: (params) => send((stripe) => stripe.paymentIntents.list(params))
-  }
-  return transport
+const transportOn = (send: Send): StripeTransport => ({
+  create: (params, idempotencyKey) => send((stripe) => stripe.paymentIntents.create(params, { idempotencyKey })),
+  confirm: (id, params, idempotencyKey) =>
+    send((stripe) => stripe.paymentIntents.confirm(id, params, { idempotencyKey })),
+  capture: (id, params, idempotencyKey) =>
+    send((stripe) => stripe.paymentIntents.capture(id, params, { idempotencyKey })),
+  cancel: (id, params, idempotencyKey) =>
+    send((stripe) => stripe.paymentIntents.cancel(id, params, { idempotencyKey })),
+  refund: (params, idempotencyKey) => send((stripe) => stripe.refunds.create(params, { idempotencyKey })),
+  refunds: (params) => send((stripe) => stripe.refunds.list(params)),
+  retrieve: (id, params) => send((stripe) => stripe.paymentIntents.retrieve(id, params)),
+  list: (params) => send((stripe) => stripe.paymentIntents.list(params))
 })
 
 /** The SDK notes where each call comes from, for its errors, which we drop; that is a fifth of what a call costs. */

@@ -173,13 +173,6 @@ export const make = Effect.fnUntraced(function* (options: {
         () => lookUp(id)
       )
 
-  /** An earlier send with this key, of ours or of a node that is dead by now, is about to have its outcome: the repeat gets the same. */
-  const onceFree = <A>(write: Effect.Effect<A, Failure>): Effect.Effect<A, Failure> =>
-    Effect.retry(write, {
-      while: (failure) => failure._tag === "KeyInUse",
-      schedule: Schedule.exponential("50 millis", 1.5).pipe(Schedule.upTo({ duration: "5 seconds" }))
-    })
-
   return PaymentGateway.of({
     createIntent: ({ key, amount, checkoutId, customerId, paymentMethod }) =>
       guard
@@ -278,6 +271,13 @@ export const make = Effect.fnUntraced(function* (options: {
 
 type Failure = StripeFailure | ProviderUnavailable
 
+/** An earlier send with this key, of ours or of a node that is dead by now, is about to have its outcome: the repeat gets the same. */
+export const onceFree = <A>(write: Effect.Effect<A, Failure>): Effect.Effect<A, Failure> =>
+  Effect.retry(write, {
+    while: (failure) => failure._tag === "KeyInUse",
+    schedule: Schedule.exponential("50 millis", 1.5).pipe(Schedule.upTo({ duration: "5 seconds" }))
+  })
+
 /** The most the provider gives at once, and the most we ask for: a payment has far fewer. */
 const refundsPage = 100
 const refundPagesMax = 10
@@ -295,10 +295,11 @@ const notConfirmed = (intent: Intent): Effect.Effect<never, Failure> =>
     ? Effect.fail({ _tag: "CardRefused", code: intent.declined.code, message: intent.declined.message })
     : inOtherState()
 
-const notDeclinable = ({ code }: Declined): Effect.Effect<never, NotPossible> => Effect.fail(new NotPossible({ code }))
+export const notDeclinable = ({ code }: Declined): Effect.Effect<never, NotPossible> =>
+  Effect.fail(new NotPossible({ code }))
 
 /** Whether a failure speaks against the provider's health; a refusal shows that it is well. REQ-GW-02. */
-const healthOf = (failure: StripeFailure): ProviderGuard.Health => {
+export const healthOf = (failure: StripeFailure): ProviderGuard.Health => {
   switch (failure._tag) {
     case "NotSent":
     case "AnswerLost":
@@ -315,7 +316,8 @@ const healthOf = (failure: StripeFailure): ProviderGuard.Health => {
   }
 }
 
-const explain = (
+/** What a failed call means for the one who asked. */
+export const explain = (
   operation: string,
   failure: Failure,
   limit: Duration.Duration
@@ -436,7 +438,8 @@ const toRefund = (refund: StripeRefund): ProviderRefund => {
 /** Currencies without minor units which the provider writes with two decimals. Source: its manual on currencies, special cases. */
 const twoDecimalsThere: ReadonlySet<string> = new Set(["ISK", "UGX"])
 
-const toProviderAmount = ({ amount, currency }: Money): number =>
+/** An amount as the provider writes it. */
+export const toProviderAmount = ({ amount, currency }: Money): number =>
   Number(twoDecimalsThere.has(currency) ? amount * 100n : amount)
 
 /** An amount as the provider writes it, in our minor units; `currency` in any case. */

@@ -209,6 +209,11 @@ export const limitsOf = (values: Values): ShopLimits => ({
     deliveryBackoff: { base: values.ALERT_BACKOFF_BASE, cap: values.ALERT_BACKOFF_CAP },
     keepFor: values.ALERT_RETENTION
   },
+  payout: {
+    roundsMax: 60,
+    alertAfter: 5,
+    backoff: { base: values.PAYOUT_BACKOFF_BASE, cap: values.PAYOUT_BACKOFF_CAP }
+  },
   compensation: {
     maxRetries: values.COMPENSATION_MAX_RETRIES,
     backoff: { base: values.COMPENSATION_RETRY_BASE, cap: values.COMPENSATION_RETRY_CAP },
@@ -389,6 +394,7 @@ const rules = ({ demo }: LoadOptions): ReadonlyArray<Rule> => [
   capped("PAYMENT_LOOKUP_BACKOFF_BASE", "PAYMENT_LOOKUP_BACKOFF_CAP"),
   capped("CAPTURE_BACKOFF_BASE", "CAPTURE_BACKOFF_CAP"),
   capped("REFUND_BACKOFF_BASE", "REFUND_BACKOFF_CAP"),
+  capped("PAYOUT_BACKOFF_BASE", "PAYOUT_BACKOFF_CAP"),
   below("COD_CONFIRM_AFTER", "COD_WINDOW", "an order is confirmed while it is still waited for"),
   below("CAPTURE_LEAD", "PAYMENT_HOLD_EXPIRY", "a deferred capture is made while the hold lives"),
   capped("NOTICE_BACKOFF_BASE", "NOTICE_BACKOFF_CAP"),

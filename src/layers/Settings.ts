@@ -517,6 +517,10 @@ const payments = {
     },
     { minimum: 0, maximum: 10_000 }
   ),
+  PAYOUT_BACKOFF_BASE: duration("1 minute", {
+    about: "Before a payout to a seller whose outcome nobody knows is looked into again; doubles."
+  }),
+  PAYOUT_BACKOFF_CAP: duration("12 hours", { about: "It grows up to this." }),
   REFUND_MAX_RETRIES: whole(
     3,
     { about: "After the first try; then the refund is left to an operator.", source: "N-015" },

@@ -26,6 +26,7 @@ import * as SellerAccountActor from "../entities/sellerAccount/SellerAccountActo
 import { stockCounters } from "../entities/reservation/StockCounters.ts"
 import { AlertSinks } from "../gateways/AlertSinks.ts"
 import type { PaymentGateway } from "../gateways/PaymentGateway.ts"
+import type { PayoutGateway } from "../gateways/PayoutGateway.ts"
 import * as Reconciliation from "../jobs/Reconciliation.ts"
 import * as Retention from "../jobs/Retention.ts"
 import { Actors, layer as actorsLayer } from "../runtime/Actors.ts"
@@ -56,6 +57,8 @@ import * as ProviderChecks from "../workflows/reconciliation/ProviderChecks.ts"
 import type { ProviderCheckLimits } from "../workflows/reconciliation/ProviderChecks.ts"
 import { ReconciliationRequests } from "../workflows/reconciliation/ReconciliationRequests.ts"
 import * as StockCheck from "../workflows/reconciliation/StockCheck.ts"
+import * as PayoutFlow from "../workflows/payout/PayoutFlow.ts"
+import * as PayoutSteps from "../workflows/payout/PayoutSteps.ts"
 import * as RefundFlow from "../workflows/refund/RefundFlow.ts"
 import * as ProviderEventFlow from "../workflows/webhooks/ProviderEventFlow.ts"
 
@@ -95,6 +98,7 @@ export interface ShopLimits {
   readonly checkout: CheckoutLimits
   readonly alert: AlertLimits
   readonly compensation: CompensationLimits
+  readonly payout: PayoutSteps.PayoutLimits
   readonly webhook: ProviderEventLimits & ProviderEventFlow.WebhookLimits
 }
 
@@ -186,6 +190,11 @@ export const defaultLimits: ShopLimits = {
     backoff: { base: Duration.minutes(1), cap: Duration.minutes(30) },
     keepFor: Duration.days(90)
   },
+  payout: {
+    roundsMax: 60,
+    backoff: { base: Duration.minutes(1), cap: Duration.hours(12) },
+    alertAfter: 5
+  },
   webhook: {
     attemptsMax: 10,
     backoff: { base: Duration.seconds(1), cap: Duration.minutes(5) },
@@ -230,7 +239,7 @@ export const layer = (
   | Workflows
   | WorkflowSearch,
   never,
-  Catalog | PaymentGateway | Promotions | Sharding.Sharding | ShippingQuotes | SqlClient
+  Catalog | PaymentGateway | PayoutGateway | Promotions | Sharding.Sharding | ShippingQuotes | SqlClient
 > => {
   const { limits } = options
   const { runtime } = limits
@@ -330,12 +339,16 @@ export const layer = (
     CompensationFlow.layer,
     DeferredCapture.layer,
     OfflineFlow.layer,
+    PayoutFlow.layer,
     RefundFlow.layer,
     RetryFlow.layer,
     hosted,
     reconciliation,
     retention
-  ).pipe(Layer.provide([CheckoutContext.layer(limits.checkout), CheckoutTerms.layer]), Layer.provide(definitions))
+  ).pipe(
+    Layer.provide([CheckoutContext.layer(limits.checkout), PayoutSteps.layer(limits.payout), CheckoutTerms.layer]),
+    Layer.provide(definitions)
+  )
   return processes.pipe(Layer.provideMerge(runtimeLayer))
 }
 

@@ -13,6 +13,7 @@ import createRefunds from "./0008_create_refunds.ts"
 import createOfflinePayments from "./0009_create_offline_payments.ts"
 import createReconciliation from "./0010_create_reconciliation.ts"
 import createEscrow from "./0012_create_escrow.ts"
+import createPayouts from "./0013_create_payouts.ts"
 
 /**
  * Every migration, by `<number>_<name>` as its file is called. A new one is a file with an Effect as its default export
@@ -29,7 +30,8 @@ const migrations: Readonly<Record<string, Effect.Effect<void, unknown, SqlClient
   "0008_create_refunds": createRefunds,
   "0009_create_offline_payments": createOfflinePayments,
   "0010_create_reconciliation": createReconciliation,
-  "0012_create_escrow": createEscrow
+  "0012_create_escrow": createEscrow,
+  "0013_create_payouts": createPayouts
 }
 
 const table = "schema_migrations"

@@ -14,7 +14,9 @@ export const Operation = Schema.Literals([
   "retrieve_refund",
   "list_refunds",
   "retrieve_dispute",
-  "list_disputes"
+  "list_disputes",
+  "transfer",
+  "list_transfers"
 ])
 export type Operation = typeof Operation.Type
 

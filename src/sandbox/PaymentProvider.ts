@@ -31,6 +31,7 @@ import type { Route } from "./Requests.ts"
 import { parseSearch } from "./SearchQuery.ts"
 import type { Content } from "./StripeObjects.ts"
 import { findTestToken } from "./TestTokens.ts"
+import { readTransfer, type Transfer } from "./Transfers.ts"
 
 export interface ProviderRequest {
   readonly method: "GET" | "POST"
@@ -69,6 +70,7 @@ export interface Change {
   readonly movements: ReadonlyArray<Movement>
   readonly refund: Refund | undefined
   readonly dispute?: Dispute
+  readonly transfer?: Transfer
   readonly stored: { readonly key: string; readonly fingerprint: number; readonly answer: Answer } | undefined
   /** The webhooks which tell of it. */
   readonly events: ReadonlyArray<EventName>
@@ -88,6 +90,8 @@ export class PaymentProvider extends Context.Service<
     /** Works through a request and calls back once, at once unless a fault delays it. */
     readonly handle: (request: ProviderRequest, done: (ending: Ending) => void) => void
     readonly ledger: Ledger
+    /** What was really sent to sellers' accounts, oldest first. */
+    readonly transfers: () => ReadonlyArray<Transfer>
     readonly faults: Pick<FaultBook, "inject" | "clear" | "pending">
     /** What the customer does on the page where they prove who they are. Undefined for an unknown intent. */
     readonly authenticate: (
@@ -141,7 +145,7 @@ type Outcome =
   | {
       readonly _tag: "Performed"
       readonly answer: Answer
-      readonly change: Pick<Change, "intent" | "movements" | "refund" | "events">
+      readonly change: Pick<Change, "intent" | "movements" | "refund" | "transfer" | "events">
       /** What the card has happen next. */
       readonly afterwards?: () => void
     }
@@ -155,6 +159,7 @@ const makeProvider = (time: {
   const keys = makeIdempotencyKeys<Answer>()
   const refunds = new Map<string, Refund>()
   const disputes = new Map<string, Dispute>()
+  const transfers = new Map<string, Transfer>()
   /** Intents with a write under way, and the writes which wait for it. */
   const locks = new Map<string, Array<() => void>>()
   const observers: Array<ProviderObserver> = []
@@ -298,6 +303,7 @@ const makeProvider = (time: {
     const unknown = findUnknownParameter(route.operation, params)
     if (unknown !== undefined) return { _tag: "Invalid", error: unknown }
     if (route.operation === "create") return create(params, fault, at)
+    if (route.operation === "transfer") return sendTransfer(params, at)
     const id = route.id ?? textOf(params["payment_intent"]) ?? intentOfCharge(textOf(params["charge"]))
     if (id === undefined) {
       return { _tag: "Invalid", error: Errors.invalid("payment_intent", "A payment_intent or a charge is needed.") }
@@ -392,6 +398,19 @@ const makeProvider = (time: {
     }
   }
 
+  const sendTransfer = (params: Params, at: number): Outcome =>
+    Result.match(readTransfer(params), {
+      onFailure: (error): Outcome => ({ _tag: "Invalid", error }),
+      onSuccess: (terms) => {
+        const made: Transfer = { ...terms, id: newId("tr_"), createdAt: at }
+        return {
+          _tag: "Performed",
+          answer: { status: 200, content: { _tag: "Transfer", transfer: made }, replayed: false },
+          change: { intent: undefined, movements: [], refund: undefined, transfer: made, events: [] }
+        }
+      }
+    })
+
   const openDispute = (
     intentId: string,
     options: { readonly amount?: number; readonly reason?: string } = {}
@@ -434,7 +453,7 @@ const makeProvider = (time: {
     for (const observer of observers) observer.changed?.(change, token)
   }
 
-  const take = ({ at, intent, movements, refund: made, dispute, stored }: Change): void => {
+  const take = ({ at, intent, movements, refund: made, dispute, stored, transfer }: Change): void => {
     if (intent !== undefined) {
       const account = accounts.get(intent.terms.id) ?? openAccount(intent)
       account.intent = intent
@@ -448,6 +467,7 @@ const makeProvider = (time: {
       if (made.settles !== null) settleAt(made.settles.at, () => settleRefund(made.id))
     }
     if (dispute !== undefined) disputes.set(dispute.id, dispute)
+    if (transfer !== undefined) transfers.set(transfer.id, transfer)
     if (stored !== undefined) keys.answered(stored.key, stored.fingerprint, stored.answer, at)
   }
 
@@ -509,6 +529,13 @@ const makeProvider = (time: {
           _tag: "Dispute",
           dispute: item
         }))
+      case "list_transfers": {
+        const group = textOf(params["transfer_group"])
+        const found = [...transfers.values()].toReversed().filter((one) => group === undefined || group === one.group)
+        const { items, more } = pageOf(found, ({ id }) => id, params)
+        const contents = items.map((transfer): Content => ({ _tag: "Transfer", transfer }))
+        return answered({ _tag: "List", url: "/v1/transfers", kind: "list", items: contents, more })
+      }
       case "retrieve_dispute": {
         const found = disputes.get(route.id ?? "")
         return found === undefined
@@ -565,6 +592,7 @@ const makeProvider = (time: {
   return {
     handle,
     ledger,
+    transfers: () => [...transfers.values()],
     faults: {
       ...faults,
       inject: (injection) => {
@@ -594,6 +622,7 @@ const makeProvider = (time: {
       keys.clear()
       refunds.clear()
       disputes.clear()
+      transfers.clear()
       faults.clear()
       downUntil = 0
       for (const observer of observers) observer.reset?.()

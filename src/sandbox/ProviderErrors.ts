@@ -33,7 +33,7 @@ const paramOf = {
 export const unknownUrl = (method: string, path: string): ProviderError => ({
   status: 404,
   type: "invalid_request_error",
-  message: `Unrecognized request URL (${method}: ${path}). The sandbox has payment intents, refunds and disputes only.`
+  message: `Unrecognized request URL (${method}: ${path}). The sandbox has payment intents, refunds, disputes and transfers only.`
 })
 
 export const serverError: ProviderError = { status: 500, type: "api_error", message: "An unknown error occurred." }

@@ -32,6 +32,9 @@ export const routeOf = (method: "GET" | "POST", path: string): Route | undefined
     if (method !== "GET" || action !== undefined) return undefined
     return { operation: id === undefined ? "list_disputes" : "retrieve_dispute", id }
   }
+  if (resource === "transfers") {
+    return id === undefined ? { operation: method === "POST" ? "transfer" : "list_transfers", id } : undefined
+  }
   if (resource !== "refunds" || action !== undefined) return undefined
   if (method === "POST") return id === undefined ? { operation: "refund", id } : undefined
   return { operation: id === undefined ? "list_refunds" : "retrieve_refund", id }
@@ -217,5 +220,16 @@ const parameters: Readonly<Partial<Record<Operation, ReadonlySet<string>>>> = {
     "metadata",
     "payment_intent",
     "reason"
+  ]),
+  transfer: new Set<keyof Stripe.TransferCreateParams>([
+    "amount",
+    "currency",
+    "description",
+    "destination",
+    "expand",
+    "metadata",
+    "source_transaction",
+    "source_type",
+    "transfer_group"
   ])
 }

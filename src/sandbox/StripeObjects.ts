@@ -1,12 +1,14 @@
 /** The sandbox's things as the JSON which the provider would answer with; the SDK's own types check the shapes. */
 import type Stripe from "stripe"
 import type { Charge, Dispute, EventName, Intent, ProviderError, Refund } from "./IntentRules.ts"
+import type { Transfer } from "./Transfers.ts"
 
 /** What an answer is about; turned into JSON only when it is sent, so that a stored answer costs next to nothing. */
 export type Content =
   | { readonly _tag: "Intent"; readonly intent: Intent; readonly expandCharge: boolean }
   | { readonly _tag: "Refund"; readonly refund: Refund }
   | { readonly _tag: "Dispute"; readonly dispute: Dispute }
+  | { readonly _tag: "Transfer"; readonly transfer: Transfer }
   | {
       readonly _tag: "List"
       readonly url: string
@@ -25,6 +27,8 @@ export const render = (content: Content, url: string): unknown => {
       return refund(content.refund)
     case "Dispute":
       return dispute(content.dispute)
+    case "Transfer":
+      return transfer(content.transfer)
     case "List": {
       const list = {
         object: content.kind,
@@ -167,6 +171,24 @@ export const dispute = (fields: Dispute) =>
     reason: fields.reason,
     status: fields.status
   }) satisfies Omit<Stripe.Dispute, "evidence" | "evidence_details">
+
+export const transfer = (fields: Transfer) =>
+  ({
+    id: fields.id,
+    object: "transfer",
+    amount: fields.amount,
+    amount_reversed: 0,
+    balance_transaction: null,
+    created: seconds(fields.createdAt),
+    currency: fields.currency,
+    description: null,
+    destination: fields.destination,
+    livemode: false,
+    metadata: fields.metadata,
+    reversed: false,
+    source_transaction: null,
+    transfer_group: fields.group
+  }) satisfies Omit<Stripe.Transfer, "reversals">
 
 /** The charge of an intent which has one. */
 export const chargeOfIntent = (intent: Intent): SandboxCharge | undefined =>

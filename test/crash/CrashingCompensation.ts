@@ -53,7 +53,7 @@ const crashingGateway = Layer.effect(
       }
     })
   )
-).pipe(Layer.provide(Shop.stripe(sandboxPort)))
+).pipe(Layer.provideMerge(Shop.stripe(sandboxPort)))
 
 const program = Effect.gen(function* () {
   const placement = yield* Placement

@@ -32,7 +32,7 @@ const crashingGateway = Layer.effect(
       refund: (request) => between(gateway.refund(request))
     })
   )
-).pipe(Layer.provide(Shop.stripe(sandboxPort)))
+).pipe(Layer.provideMerge(Shop.stripe(sandboxPort)))
 
 const program = Effect.gen(function* () {
   yield* reconcile(["provider"])

@@ -39,7 +39,7 @@ const crashingGateway = Layer.effect(
       refund: (request) => between(gateway.refund(request))
     })
   )
-).pipe(Layer.provide(Shop.stripe(sandboxPort)))
+).pipe(Layer.provideMerge(Shop.stripe(sandboxPort)))
 
 const shop = Shop.shopOn(Redacted.make(databaseUrl), Shop.quickLimits, {
   aroundStore

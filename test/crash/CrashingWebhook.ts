@@ -36,7 +36,7 @@ const crashingGateway = Layer.effect(
       capture: (request) => between(gateway.capture(request))
     })
   )
-).pipe(Layer.provide(Shop.stripe(sandboxPort)))
+).pipe(Layer.provideMerge(Shop.stripe(sandboxPort)))
 
 const shop = Shop.shopOn(Redacted.make(databaseUrl), Shop.quickLimits, {
   aroundStore

@@ -62,7 +62,7 @@ const gateway = Layer.effect(
         Effect.suspend(() => (Redacted.value(id) === taken && looks-- > 0 ? unheard : real.retrieve(id)))
     })
   )
-).pipe(Layer.provide(Shop.stripe(args.sandboxPort, limits)))
+).pipe(Layer.provideMerge(Shop.stripe(args.sandboxPort, limits)))
 
 /** Whether the flush carries the command out. */
 const carries = ({ parts }: Batch): boolean =>

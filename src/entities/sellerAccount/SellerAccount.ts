@@ -84,14 +84,40 @@ export const PayoutPeriod = Schema.String.check(Schema.isPattern(/^[A-Za-z0-9][A
 )
 export type PayoutPeriod = typeof PayoutPeriod.Type
 
+/** Where a seller's money goes, as the payout provider names it, e.g. `acct_1A2b`. */
+export const PayoutAccount = Schema.String.check(Schema.isPattern(/^[A-Za-z0-9_-]{3,64}$/)).pipe(
+  Schema.brand("PayoutAccount")
+)
+export type PayoutAccount = typeof PayoutAccount.Type
+
 /** Money on its way to a seller, until it is known to be there or not. */
 export const OpenPayout = Schema.Struct({
   period: PayoutPeriod,
   currency: Currency,
   amount: Amount,
-  startedAt: Schema.DateTimeUtc
+  account: PayoutAccount,
+  startedAt: Schema.DateTimeUtc,
+  /** `unanswered`: nobody knows for long what became of it. `left`: nobody asks any more, and an operator has to say. */
+  doubt: Schema.optionalKey(Schema.Literals(["unanswered", "left"]))
 })
 export type OpenPayout = typeof OpenPayout.Type
+
+export const PayoutStatus = Schema.Literals(["under_way", "paid", "failed"])
+export type PayoutStatus = typeof PayoutStatus.Type
+
+/** A payout, of whichever seller. */
+export const ListedPayout = Schema.Struct({
+  sellerId: SellerId,
+  period: PayoutPeriod,
+  currency: Currency,
+  amount: Amount,
+  status: PayoutStatus,
+  /** What the provider calls it; where it failed, why. */
+  reference: Schema.optionalKey(Schema.String),
+  startedAt: Schema.DateTimeUtc,
+  endedAt: Schema.optionalKey(Schema.DateTimeUtc)
+})
+export type ListedPayout = typeof ListedPayout.Type
 
 /** What the shop keeps of orders captured from `since` on, until the next change; without a number the shop's usual fee. */
 export const FeeChange = Schema.Struct({
@@ -108,6 +134,8 @@ export const SellerAccountState = Schema.TaggedUnion({
     /** One of each currency there was. */
     balances: Schema.Array(Schema.Struct({ currency: Currency, ...Balances.fields })),
     payouts: Schema.Array(OpenPayout),
+    /** Nothing is paid out without one. */
+    payoutAccount: Schema.optionalKey(PayoutAccount),
     /** How many there are in the ledger. */
     postings: Schema.Int,
     /** Of the orders heard of, when the latest was captured: a new fee begins after that. */
@@ -122,6 +150,7 @@ export const SellerAccountView = Schema.Struct({
   /** Of orders captured now; absent for the shop's usual one. */
   feeBasisPoints: Schema.optionalKey(BasisPoints),
   balances: Schema.Array(Schema.Struct({ currency: Currency, ...Balances.fields })),
+  payoutAccount: Schema.optionalKey(PayoutAccount),
   /** On their way. */
   payouts: Schema.Array(OpenPayout),
   postings: Schema.Int
@@ -144,10 +173,12 @@ export const orderFact = {
   after: SellerStanding
 } as const
 
+/** One payout of a seller. */
+export const payoutName = { period: PayoutPeriod, currency: Currency } as const
+
 /** An end of a payout. */
 export const payoutEnd = {
-  period: PayoutPeriod,
-  currency: Currency,
+  ...payoutName,
   outcome: Schema.TaggedUnion({
     Paid: { reference: Schema.String },
     Failed: { code: Schema.String }
@@ -165,5 +196,12 @@ export const SellerAccount = Entity.make("SellerAccount", [
   Rpc.make("SetFee", {
     payload: { ...key, basisPoints: Schema.optionalKey(BasisPoints), by: CustomerId, reason: Reason },
     ...reply
-  })
+  }),
+  /** Of payouts started from now on. */
+  Rpc.make("SetPayoutAccount", {
+    payload: { ...key, account: PayoutAccount, by: CustomerId, reason: Reason },
+    ...reply
+  }),
+  /** What an operator has found out about a payout which is left to people. */
+  Rpc.make("SettlePayout", { payload: { ...key, ...payoutEnd, by: CustomerId, reason: Reason }, ...reply })
 ])

@@ -1,10 +1,10 @@
 /** The account as the runtime hosts it. */
-import type { ActorDefinition, Notice } from "../../runtime/Actor.ts"
+import type { ActorDefinition } from "../../runtime/Actor.ts"
 import type { ActorOptions } from "../../runtime/Actors.ts"
 import { operatorDid } from "../../runtime/AuditTrail.ts"
-import { Alert } from "../alert/Alert.ts"
 import { SellerAccount, SellerAccountRefusal, type SellerAccountState } from "./SellerAccount.ts"
 import { type Command, decide, Event, evolve, shown, view } from "./SellerAccountDecider.ts"
+import { sellerAccountNotices } from "./SellerAccountNotices.ts"
 import { postingRows, sellerAccountTable } from "./SellerAccountTable.ts"
 
 export type SellerAccountDefinition = ActorDefinition<SellerAccountState, Command, Event, SellerAccountRefusal>
@@ -18,26 +18,43 @@ export const definition: SellerAccountDefinition = {
   event: Event,
   refusal: SellerAccountRefusal,
   table: sellerAccountTable,
-  notices: (event, _, id): ReadonlyArray<Notice> => {
-    if (event._tag !== "PayoutEnded" || event.outcome._tag !== "Failed") return []
-    const { amount, currency, outcome, period } = event
-    const message = {
-      _tag: "Raise",
-      kind: "payout_failed",
-      severity: "critical",
-      summary: `The payout ${period} of seller ${id} was refused; the money is the seller's again, for the next one`,
-      details: { amount, currency, error: outcome.code, recorded: true }
-    }
-    return [{ receiver: { type: Alert.type, id: `payout_failed:${id}:${period}:${currency}` }, message }]
-  },
-  rows: (event, state, id) => {
-    const ledger = postingRows(event, state, id)
-    if (event._tag === "FeeSet") {
+  notices: (event, _, id, before) => sellerAccountNotices(event, before, id),
+  rows: (event, state, id) => [...postingRows(event, state, id), ...auditRows(event, id)]
+}
+
+/** What operators did, in the unit in which it was done. REQ-ADM-03. */
+const auditRows = (event: Event, subject: string) => {
+  switch (event._tag) {
+    case "FeeSet": {
       const { at, basisPoints, by: actor, reason, since } = event
-      const details = { basisPoints, since, reason }
-      return [...ledger, operatorDid({ at, actor, operation: "SetSellerFee", subject: id, details })]
+      return [operatorDid({ at, actor, operation: "SetSellerFee", subject, details: { basisPoints, since, reason } })]
     }
-    return ledger
+    case "PayoutAccountSet": {
+      const { account, at, by: actor, reason } = event
+      return [operatorDid({ at, actor, operation: "SetPayoutAccount", subject, details: { account, reason } })]
+    }
+    case "PayoutRequested": {
+      const { at, by: actor, period } = event
+      return [operatorDid({ at, actor, operation: "StartPayout", subject, details: { period } })]
+    }
+    case "PayoutEnded": {
+      const { at, by: actor, currency, outcome, period, reason } = event
+      return actor === undefined
+        ? []
+        : [
+            operatorDid({
+              at,
+              actor,
+              operation: "SettlePayout",
+              subject,
+              details: { period, currency, outcome, reason }
+            })
+          ]
+    }
+    case "Posted":
+    case "PayoutStarted":
+    case "PayoutDoubted":
+      return []
   }
 }
 

@@ -11,8 +11,11 @@ import { BasisPoints, type SellerStanding } from "../../domain/SellerStanding.ts
 import {
   type Balances,
   Balances as BalancesSchema,
+  type OpenPayout,
   orderFact,
+  PayoutAccount,
   payoutEnd,
+  payoutName,
   PayoutPeriod,
   type PostingKind,
   PostingKind as PostingKindSchema,
@@ -26,12 +29,22 @@ import {
 export const Command = Schema.TaggedUnion({
   FollowOrder: orderFact,
   SetFee: { basisPoints: Schema.optionalKey(BasisPoints), by: CustomerId, reason: Reason },
-  /** All that is the seller's is on its way to it, in each currency. Again for the same period: nothing. */
-  StartPayout: { period: PayoutPeriod, by: Schema.optionalKey(CustomerId) },
+  SetPayoutAccount: { account: PayoutAccount, by: CustomerId, reason: Reason },
+  /** An operator wants the period to be paid out: who and when, beside the payout, which is the same whoever wants it. */
+  RequestPayout: { period: PayoutPeriod, by: CustomerId },
+  /** All that is the seller's is on its way to it, in each currency. Once a period: its key says so for good. */
+  StartPayout: { period: PayoutPeriod },
   /** What became of it. */
-  EndPayout: payoutEnd
+  EndPayout: payoutEnd,
+  /** The provider does not say what became of it; `left` when it is not asked any more. */
+  DoubtPayout: { ...payoutName, error: Schema.String, left: Schema.Boolean },
+  /** What became of one that was left, as an operator says. */
+  SettlePayout: { ...payoutEnd, by: CustomerId, reason: Reason }
 })
 export type Command = typeof Command.Type
+
+/** What a payout can end as. */
+export type PayoutOutcome = Extract<Command, { readonly _tag: "EndPayout" }>["outcome"]
 
 const at = { at: Schema.DateTimeUtc }
 export const Event = Schema.TaggedUnion({
@@ -52,15 +65,25 @@ export const Event = Schema.TaggedUnion({
     reason: Reason,
     ...at
   },
+  PayoutAccountSet: { account: PayoutAccount, by: CustomerId, reason: Reason, ...at },
+  PayoutRequested: { period: PayoutPeriod, by: CustomerId, ...at },
   PayoutStarted: {
-    period: PayoutPeriod,
-    currency: Currency,
+    ...payoutName,
+    amount: Amount,
+    account: PayoutAccount,
+    entries: BalancesSchema,
+    ...at
+  },
+  PayoutDoubted: { ...payoutName, amount: Amount, error: Schema.String, left: Schema.Boolean, ...at },
+  /** With an operator where one has said so. */
+  PayoutEnded: {
+    ...payoutEnd,
     amount: Amount,
     entries: BalancesSchema,
     by: Schema.optionalKey(CustomerId),
+    reason: Schema.optionalKey(Reason),
     ...at
-  },
-  PayoutEnded: { ...payoutEnd, amount: Amount, entries: BalancesSchema, ...at }
+  }
 })
 export type Event = typeof Event.Type
 
@@ -178,42 +201,102 @@ export const decide = (
       const changed = basisPoints === undefined ? {} : { basisPoints }
       return Result.succeed([{ _tag: "FeeSet", since, ...changed, by, reason, at: now }])
     }
+    case "SetPayoutAccount":
+      return state._tag === "Present" && state.payoutAccount === command.account
+        ? Result.succeed([])
+        : Result.succeed([{ ...command, _tag: "PayoutAccountSet", at: now }])
+    case "RequestPayout":
+      return Result.map(payable(state, id), () => [{ ...command, _tag: "PayoutRequested", at: now }])
     case "StartPayout": {
-      if (state._tag === "Absent") return Result.fail(new NotFound({ id }))
-      const { by, period } = command
-      const due = state.balances.filter(
-        ({ currency, released }) =>
-          released > 0n && !state.payouts.some((one) => one.period === period && one.currency === currency)
-      )
-      if (state.payouts.length + due.length > payoutsMax) {
-        return Result.fail(new IllegalTransition({ status: "too many payouts under way", command: "StartPayout" }))
-      }
-      return Result.succeed(
-        due.map(({ currency, released: amount }) => ({
-          _tag: "PayoutStarted",
-          period,
-          currency,
-          amount,
-          entries: { ...nothing, released: -amount, inPayout: amount },
-          ...(by === undefined ? {} : { by }),
-          at: now
-        }))
-      )
+      const { period } = command
+      return Result.flatMap(payable(state, id), ({ account, payouts }) => {
+        const due = dueIn(state, period)
+        if (payouts.length + due.length > payoutsMax) {
+          return Result.fail(new IllegalTransition({ status: "too many payouts under way", command: "StartPayout" }))
+        }
+        return Result.succeed(
+          due.map(({ amount, currency }) => ({
+            _tag: "PayoutStarted",
+            period,
+            currency,
+            amount,
+            account,
+            entries: { ...nothing, released: -amount, inPayout: amount },
+            at: now
+          }))
+        )
+      })
     }
     case "EndPayout": {
       if (state._tag === "Absent") return Result.fail(new NotFound({ id }))
-      const { currency, outcome, period } = command
-      const open = state.payouts.find((one) => one.period === period && one.currency === currency)
+      const open = openOf(state, command)
       // It has ended before.
-      if (open === undefined) return Result.succeed([])
-      const { amount } = open
-      const entries =
-        outcome._tag === "Paid"
-          ? { ...nothing, inPayout: -amount, paidOut: amount }
-          : entriesFor(state, currency, { ...nothing, inPayout: -amount, released: amount })
-      return Result.succeed([{ _tag: "PayoutEnded", period, currency, outcome, amount, entries, at: now }])
+      return Result.succeed(open === undefined ? [] : [ended(state, open, command.outcome, now)])
+    }
+    case "DoubtPayout": {
+      if (state._tag === "Absent") return Result.fail(new NotFound({ id }))
+      const open = openOf(state, command)
+      const known = open === undefined || open.doubt === "left" || (open.doubt === "unanswered" && !command.left)
+      return Result.succeed(known ? [] : [{ ...command, _tag: "PayoutDoubted", amount: open.amount, at: now }])
+    }
+    case "SettlePayout": {
+      if (state._tag === "Absent") return Result.fail(new NotFound({ id }))
+      const { by, outcome, reason } = command
+      const open = openOf(state, command)
+      // As long as somebody asks the provider, a word of an operator could be overtaken by its answer.
+      return open?.doubt === "left"
+        ? Result.succeed([{ ...ended(state, open, outcome, now), by, reason }])
+        : Result.fail(
+            new IllegalTransition({
+              status: open === undefined ? "not under way" : "under way",
+              command: "SettlePayout"
+            })
+          )
     }
   }
+}
+
+/** What is the seller's in each currency, as far as it is not on its way for this period. */
+export const dueIn = (
+  state: SellerAccountState,
+  period: PayoutPeriod
+): ReadonlyArray<{ readonly currency: Currency; readonly amount: bigint }> =>
+  state._tag === "Absent"
+    ? []
+    : state.balances.flatMap(({ currency, released: amount }) =>
+        amount > 0n && openOf(state, { currency, period }) === undefined ? [{ currency, amount }] : []
+      )
+
+const payable = (
+  state: SellerAccountState,
+  id: string
+): Result.Result<
+  { readonly account: PayoutAccount; readonly payouts: ReadonlyArray<OpenPayout> },
+  SellerAccountRefusal
+> => {
+  if (state._tag === "Absent") return Result.fail(new NotFound({ id }))
+  const { payoutAccount: account, payouts } = state
+  return account === undefined
+    ? Result.fail(new IllegalTransition({ status: "no payout account", command: "StartPayout" }))
+    : Result.succeed({ account, payouts })
+}
+
+const openOf = (
+  { payouts }: PresentSellerAccount,
+  { currency, period }: Pick<OpenPayout, "currency" | "period">
+): OpenPayout | undefined => payouts.find((one) => one.period === period && one.currency === currency)
+
+const ended = (
+  state: PresentSellerAccount,
+  { amount, currency, period }: OpenPayout,
+  outcome: PayoutOutcome,
+  now: DateTime.Utc
+) => {
+  const entries =
+    outcome._tag === "Paid"
+      ? { ...nothing, inPayout: -amount, paidOut: amount }
+      : entriesFor(state, currency, { ...nothing, inPayout: -amount, released: amount })
+  return { _tag: "PayoutEnded", period, currency, outcome, amount, entries, at: now } as const
 }
 
 const opened: PresentSellerAccount = { _tag: "Present", fees: [], balances: [], payouts: [], postings: 0 }
@@ -247,9 +330,18 @@ export const evolve = (before: SellerAccountState, event: Event): SellerAccountS
       const { basisPoints, since } = event
       return { ...state, fees: [...state.fees, { since, ...(basisPoints === undefined ? {} : { basisPoints }) }] }
     }
+    case "PayoutAccountSet":
+      return { ...state, payoutAccount: event.account }
     case "PayoutStarted": {
-      const { amount, at: startedAt, currency, period } = event
-      return { ...posted(state, event), payouts: [...state.payouts, { period, currency, amount, startedAt }] }
+      const { account, amount, at: startedAt, currency, period } = event
+      return { ...posted(state, event), payouts: [...state.payouts, { period, currency, amount, account, startedAt }] }
+    }
+    case "PayoutRequested":
+      return state
+    case "PayoutDoubted": {
+      const doubt = event.left ? "left" : "unanswered"
+      const isMeant = ({ currency, period }: OpenPayout) => period === event.period && currency === event.currency
+      return { ...state, payouts: state.payouts.map((one) => (isMeant(one) ? { ...one, doubt } : one)) }
     }
     case "PayoutEnded":
       return {
@@ -261,12 +353,13 @@ export const evolve = (before: SellerAccountState, event: Event): SellerAccountS
 
 /** The account as operators see it; one of which nothing is known is empty. */
 export const shown = (state: SellerAccountState, id: string): SellerAccountView => {
-  const { balances, fees, payouts, postings } = state._tag === "Absent" ? opened : state
+  const { balances, fees, payoutAccount, payouts, postings } = state._tag === "Absent" ? opened : state
   const basisPoints = fees.at(-1)?.basisPoints
   return {
     id: SellerId.make(id),
     ...(basisPoints === undefined ? {} : { feeBasisPoints: basisPoints }),
     balances,
+    ...(payoutAccount === undefined ? {} : { payoutAccount }),
     payouts,
     postings
   }

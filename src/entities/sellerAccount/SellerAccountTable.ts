@@ -11,6 +11,7 @@ export const sellerAccountTable: StateTable<SellerAccountState> = {
     fees: "jsonb",
     balances: "jsonb",
     payouts: "jsonb",
+    payout_account: "text",
     postings: "int",
     latest_capture: "timestamptz"
   },
@@ -21,18 +22,20 @@ export const sellerAccountTable: StateTable<SellerAccountState> = {
       fees: state.fees,
       balances: state.balances,
       payouts: state.payouts,
+      payout_account: state.payoutAccount,
       postings: state.postings,
       latest_capture: state.latestCapture
     }
   },
   fromRow: (row) => {
-    const latest = row["latest_capture"]
+    const { latest_capture: latest, payout_account: account } = row
     return decode({
       _tag: "Present",
       fees: row["fees"],
       balances: row["balances"],
       payouts: row["payouts"],
       postings: row["postings"],
+      ...(typeof account === "string" ? { payoutAccount: account } : {}),
       ...(typeof latest === "string" ? { latestCapture: DateTime.formatIso(DateTime.makeUnsafe(latest)) } : {})
     })
   }
@@ -83,6 +86,9 @@ const postingOf = (event: Event): Posting | undefined => {
     case "Posted":
       return event
     case "FeeSet":
+    case "PayoutAccountSet":
+    case "PayoutRequested":
+    case "PayoutDoubted":
       return undefined
     case "PayoutStarted":
       return { ...event, kind: "payout_started" }

@@ -14,10 +14,15 @@ import {
   FailedCompensationId,
   FailedCompensationView
 } from "../../entities/failedCompensation/FailedCompensation.ts"
-import { SellerAccountView } from "../../entities/sellerAccount/SellerAccount.ts"
+import {
+  PayoutAccount,
+  PayoutPeriod,
+  PayoutStatus,
+  SellerAccountView
+} from "../../entities/sellerAccount/SellerAccount.ts"
 import { Confirmation, StockCheck } from "../../workflows/checkout/Checkout.ts"
 import { RecordedTransfer } from "../../workflows/offline/OfflinePayments.ts"
-import { bankTransfer, OperatorRpc, ParkedId, sum } from "../operator/OperatorRpc.ts"
+import { bankTransfer, OperatorRpc, ParkedId, settledPayout, sum } from "../operator/OperatorRpc.ts"
 import { strictly } from "../InvalidRequests.ts"
 
 /** How a refusal looks in plain HTTP: RFC 9457, with the stable code, the request id and whether to try again. REQ-API-08. */
@@ -226,6 +231,35 @@ export class AdminHttp extends HttpApiGroup.make("admin")
       OpenApi.Description,
       "For orders captured from now on; without `basisPoints` the shop's usual fee again."
     ),
+    HttpApiEndpoint.post("setPayoutAccount", "/sellers/:id/payout-account", {
+      headers: keyed,
+      payload: Schema.Struct({ ...byKey, account: PayoutAccount, reason: Reason }),
+      ...ofSeller,
+      success: SellerAccountView
+    }),
+    HttpApiEndpoint.post("startPayout", "/sellers/:id/payouts", {
+      headers: keyed,
+      payload: Schema.Struct({ ...byKey, period: PayoutPeriod }),
+      ...ofSeller,
+      success: success.get("StartPayout")!.successSchema
+    }).annotate(OpenApi.Description, "A period is paid out once, for good."),
+    HttpApiEndpoint.post("settlePayout", "/sellers/:id/payouts/settle", {
+      headers: keyed,
+      payload: Schema.Struct({ ...byKey, ...settledPayout }),
+      ...ofSeller,
+      success: SellerAccountView
+    }).annotate(OpenApi.Description, "What became of a payout which is left to people."),
+    HttpApiEndpoint.get("listPayouts", "/payouts", {
+      headers: caller,
+      query: {
+        id: Schema.optionalKey(SellerId),
+        period: Schema.optionalKey(PayoutPeriod),
+        status: Schema.optionalKey(PayoutStatus),
+        ...page
+      },
+      success: success.get("ListPayouts")!.successSchema,
+      error: problems
+    }),
     HttpApiEndpoint.get("listAudit", "/audit", {
       headers: caller,
       query: { subject: Schema.optionalKey(Schema.String), ...page },

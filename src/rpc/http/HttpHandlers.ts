@@ -134,6 +134,19 @@ const admin = HttpApiBuilder.group(
           const { basisPoints, reason } = request.payload
           return local.SetSellerFee({ key, id, reason, ...(basisPoints === undefined ? {} : { basisPoints }) }, caller)
         }),
+      setPayoutAccount: ({ params: { id }, ...request }) =>
+        command(request, (key, caller) => {
+          const { account, reason } = request.payload
+          return local.SetPayoutAccount({ key, id, account, reason }, caller)
+        }),
+      startPayout: ({ params: { id }, ...request }) =>
+        command(request, (key, caller) => local.StartPayout({ key, id, period: request.payload.period }, caller)),
+      settlePayout: ({ params: { id }, ...request }) =>
+        command(request, (key, caller) => {
+          const { currency, period, reason, reference, status } = request.payload
+          return local.SettlePayout({ key, id, currency, period, reason, reference, status }, caller)
+        }),
+      listPayouts: ({ query }) => ask((caller) => local.ListPayouts(query, caller)),
       listAudit: ({ query }) => ask((caller) => local.ListAudit(query, caller))
     })
   })

@@ -20,6 +20,7 @@ import { Payment, type PaymentConflict } from "../../entities/payment/Payment.ts
 import { operatorRefund } from "../../entities/payment/Refund.ts"
 import { AuditList } from "../../projections/AuditList.ts"
 import { SellerAccount } from "../../entities/sellerAccount/SellerAccount.ts"
+import { PayoutList } from "../../projections/PayoutList.ts"
 import { SellerPostings } from "../../projections/SellerPostings.ts"
 import { eventKeyOf, ProviderEvent } from "../../entities/providerEvent/ProviderEvent.ts"
 import { PaymentReferences } from "../../projections/PaymentReferences.ts"
@@ -34,10 +35,11 @@ import { WorkflowSearch } from "../../runtime/WorkflowSearch.ts"
 import { Captures } from "../../workflows/capture/Captures.ts"
 import { OfflinePayments } from "../../workflows/offline/OfflinePayments.ts"
 import { ReconciliationRequests } from "../../workflows/reconciliation/ReconciliationRequests.ts"
+import { Payouts } from "../../workflows/payout/Payouts.ts"
 import { Refunds } from "../../workflows/refund/Refunds.ts"
 import { Operator } from "./OperatorAccess.ts"
 import * as OperatorAccessHandlers from "./OperatorAccessHandlers.ts"
-import { OperatorRpc } from "./OperatorRpc.ts"
+import { maxOperatorPage, OperatorRpc } from "./OperatorRpc.ts"
 
 const pageSize = 20
 /** Of the 30 s which a call may take. */
@@ -71,6 +73,8 @@ const handlers = OperatorRpc.toLayer(
     const offline = placement.client(OfflinePayments)
     const sellers = placement.client(SellerAccount)
     const sellerPostings = yield* SellerPostings
+    const payoutList = yield* PayoutList
+    const payouts = placement.client(Payouts)
 
     const paymentOf = (id: OrderId) =>
       Effect.flatMap(payments(id).GetPayment(), (view) =>
@@ -208,6 +212,24 @@ const handlers = OperatorRpc.toLayer(
       ListSellerEntries: ({ id, limit, ...request }) =>
         sellerPostings.page({ ...request, sellerId: id, limit: limit ?? pageSize }),
       SetSellerFee: ({ id, ...fee }) => Effect.flatMap(Operator, ({ by }) => sellers(id).SetFee({ ...fee, by })),
+      SetPayoutAccount: ({ id, ...asked }) =>
+        Effect.flatMap(Operator, ({ by }) => sellers(id).SetPayoutAccount({ ...asked, by })),
+      StartPayout: Effect.fnUntraced(function* ({ id, key, period }) {
+        const { by } = yield* Operator
+        yield* payouts(id).Start({ key, period, by })
+        const { payouts: started } = yield* payoutList.page({ sellerId: id, period, limit: maxOperatorPage })
+        return started
+      }),
+      SettlePayout: ({ id, reference, status, ...asked }) =>
+        Effect.flatMap(Operator, ({ by }) =>
+          sellers(id).SettlePayout({
+            ...asked,
+            by,
+            outcome: status === "paid" ? { _tag: "Paid", reference } : { _tag: "Failed", code: reference }
+          })
+        ),
+      ListPayouts: ({ id, limit, ...request }) =>
+        payoutList.page({ ...request, ...(id === undefined ? {} : { sellerId: id }), limit: limit ?? pageSize }),
       ReplayWebhook: ({ eventId, provider }) =>
         Effect.gen(function* () {
           const event = { provider, eventId }
@@ -286,6 +308,7 @@ export const layer = handlers.pipe(
     PaymentReferences.layer,
     ReconciliationList.layer,
     RefundList.layer,
+    PayoutList.layer,
     SellerPostings.layer
   ]),
   Layer.provideMerge(OperatorAccessHandlers.layer)

@@ -35,7 +35,14 @@ import {
   ReconciliationStatus
 } from "../../domain/ReconciliationReport.ts"
 import { RecordedTransfer } from "../../workflows/offline/OfflinePayments.ts"
-import { SellerAccountView, SellerPosting } from "../../entities/sellerAccount/SellerAccount.ts"
+import {
+  ListedPayout,
+  PayoutAccount,
+  PayoutPeriod,
+  PayoutStatus,
+  SellerAccountView,
+  SellerPosting
+} from "../../entities/sellerAccount/SellerAccount.ts"
 import { EdgeRefusal } from "../Edge.ts"
 import { AuditedWithEffect, OperatorAccess } from "./OperatorAccess.ts"
 
@@ -101,6 +108,16 @@ export const bankTransfer = {
 const seller = { id: SellerId }
 /** An execution of a workflow, as its engine names it. */
 const execution = { id: Schema.String.check(Schema.isPattern(/^[\w-]{1,128}$/)) }
+
+/** What an operator says of a payout. */
+export const settledPayout = {
+  period: PayoutPeriod,
+  currency: Currency,
+  status: Schema.Literals(["paid", "failed"]),
+  /** What the provider calls it; where it failed, why. */
+  reference: Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(200)),
+  reason: Reason
+} as const
 
 export class OperatorRpc extends RpcGroup.make(
   /** Who did what, newest first. */
@@ -172,6 +189,38 @@ export class OperatorRpc extends RpcGroup.make(
     success: SellerAccountView,
     error
   }).annotate(AuditedWithEffect, true),
+  /** Where payouts to the seller go that are started from now on. */
+  Rpc.make("SetPayoutAccount", {
+    payload: { ...key, ...seller, account: PayoutAccount, reason: Reason },
+    success: SellerAccountView,
+    error
+  }).annotate(AuditedWithEffect, true),
+  /**
+   * Pays out all that is the seller's now, in each currency, and is durable once answered. A period is paid out once, for good, whatever the
+   * key and whoever asks; what is released later goes with the next one. REQ-ESC-02.
+   */
+  Rpc.make("StartPayout", {
+    payload: { ...key, ...seller, period: PayoutPeriod },
+    success: Schema.Array(ListedPayout),
+    error
+  }).annotate(AuditedWithEffect, true),
+  /** What the provider's own pages say of a payout which is left to people: `failed` gives the money back to the seller's balance. */
+  Rpc.make("SettlePayout", {
+    payload: { ...key, ...seller, ...settledPayout },
+    success: SellerAccountView,
+    error
+  }).annotate(AuditedWithEffect, true),
+  /** Payouts, newest first. */
+  Rpc.make("ListPayouts", {
+    payload: {
+      id: Schema.optionalKey(SellerId),
+      period: Schema.optionalKey(PayoutPeriod),
+      status: Schema.optionalKey(PayoutStatus),
+      ...paging
+    },
+    success: Schema.Struct({ payouts: Schema.Array(ListedPayout), ...next }),
+    error: questions
+  }),
   /** Gives a parked webhook all of its tries again; its alert names it. REQ-WHK-05. */
   Rpc.make("ReplayWebhook", { payload: { ...key, provider: Provider, eventId: ProviderReference }, error }),
   /** Confirms an order with cash on delivery within its window. Confirmed already is success. REQ-COD-01. */

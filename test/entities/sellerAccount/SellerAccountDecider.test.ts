@@ -3,6 +3,7 @@ import { Schema } from "effect"
 import { OrderId } from "../../../src/domain/Ids.ts"
 import {
   type Balances,
+  PayoutAccount,
   PayoutPeriod,
   SellerAccountState,
   type SellerAccountState as State
@@ -28,18 +29,23 @@ it("what each command does in each state", () => {
   assert.strictEqual(
     matrixOf(machine),
     table(`
-      |                              | Absent    | held    | released | in payout | paid out | in debt |
-      | ---------------------------- | --------- | ------- | -------- | --------- | -------- | ------- |
-      | FollowOrder, captured        | Present   | changed | changed  | changed   | changed  | changed |
-      | FollowOrder, released        | Present   | changed | changed  | changed   | changed  | changed |
-      | FollowOrder, given back      | Present   | changed | changed  | changed   | changed  | changed |
-      | FollowOrder, nothing new     | -         | -       | -        | -         | -        | -       |
-      | SetFee                       | Present   | changed | changed  | changed   | changed  | changed |
-      | SetFee, the usual one        | -         | -       | -        | -         | -        | -       |
-      | StartPayout                  | !NotFound | -       | changed  | -         | -        | -       |
-      | EndPayout, paid              | !NotFound | -       | -        | changed   | -        | -       |
-      | EndPayout, failed            | !NotFound | -       | -        | changed   | -        | -       |
-      | EndPayout, of another period | !NotFound | -       | -        | -         | -        | -       |
+      |                              | Absent    | held    | released | with account | in payout | in doubt | left    | paid out | in debt |
+      | ---------------------------- | --------- | ------- | -------- | ------------ | --------- | -------- | ------- | -------- | ------- |
+      | FollowOrder, captured        | Present   | changed | changed  | changed      | changed   | changed  | changed | changed  | changed |
+      | FollowOrder, released        | Present   | changed | changed  | changed      | changed   | changed  | changed | changed  | changed |
+      | FollowOrder, given back      | Present   | changed | changed  | changed      | changed   | changed  | changed | changed  | changed |
+      | FollowOrder, nothing new     | -         | -       | -        | -            | -         | -        | -       | -        | -       |
+      | SetFee                       | Present   | changed | changed  | changed      | changed   | changed  | changed | changed  | changed |
+      | SetFee, the usual one        | -         | -       | -        | -            | -         | -        | -       | -        | -       |
+      | SetPayoutAccount             | Present   | changed | changed  | -            | -         | -        | -       | -        | -       |
+      | RequestPayout                | !NotFound | !       | !        | changed      | changed   | changed  | changed | changed  | changed |
+      | StartPayout                  | !NotFound | !       | !        | changed      | -         | -        | -       | -        | -       |
+      | DoubtPayout, asked on        | !NotFound | -       | -        | -            | changed   | -        | -       | -        | -       |
+      | DoubtPayout, left            | !NotFound | -       | -        | -            | changed   | changed  | -       | -        | -       |
+      | SettlePayout                 | !NotFound | !       | !        | !            | !         | !        | changed | !        | !       |
+      | EndPayout, paid              | !NotFound | -       | -        | -            | changed   | changed  | changed | -        | -       |
+      | EndPayout, failed            | !NotFound | -       | -        | -            | changed   | changed  | changed | -        | -       |
+      | EndPayout, of another period | !NotFound | -       | -        | -            | -         | -        | -       | -        | -       |
     `)
   )
 })
@@ -181,6 +187,12 @@ describe("given an order of ten euro, a tenth of which is the shop's", () => {
   })
   const paid = end({ _tag: "Paid", reference: "po_1" })
   const startPayout: Command = { _tag: "StartPayout", period }
+  const setAccount: Command = {
+    _tag: "SetPayoutAccount",
+    account: PayoutAccount.make("acct_1"),
+    by: ada,
+    reason: "From its contract"
+  }
 
   it("when it is captured, then it is held less the fee; released, it is the seller's (T-ESC-01)", () => {
     const held = all([facts.captured])
@@ -203,7 +215,7 @@ describe("given an order of ten euro, a tenth of which is the shop's", () => {
   })
 
   it("when it is given back after it was paid out, then the seller owes it, and the next release pays that first", () => {
-    const owing = all([facts.captured, facts.released, startPayout, paid, facts["given back"]])
+    const owing = all([facts.captured, facts.released, setAccount, startPayout, paid, facts["given back"]])
     assert.deepStrictEqual(books(owing), { buyerPayments: -1000n, refunded: 1000n, debt: -900n, paidOut: 900n })
     const other = OrderId.make("checkout-2")
     const next: ReadonlyArray<Command> = [
@@ -221,7 +233,7 @@ describe("given an order of ten euro, a tenth of which is the shop's", () => {
   })
 
   it("when it is paid out twice for one period, then once (T-ESC-02)", () => {
-    const once = all([facts.captured, facts.released, startPayout])
+    const once = all([facts.captured, facts.released, setAccount, startPayout])
     assert.deepInclude(books(once), { inPayout: 900n })
     assert.deepStrictEqual(at(once, startPayout).events, [])
     assert.deepStrictEqual(books(all([paid], once)), { buyerPayments: -1000n, fees: 100n, paidOut: 900n })
@@ -229,15 +241,47 @@ describe("given an order of ten euro, a tenth of which is the shop's", () => {
   })
 
   it("when the payout is refused, then the money is the seller's again, and people hear of it", () => {
-    const open = all([facts.captured, facts.released, startPayout])
+    const open = all([facts.captured, facts.released, setAccount, startPayout])
     const { events, state } = at(open, end({ _tag: "Failed", code: "account_closed" }))
     assert.deepStrictEqual(books(state), { buyerPayments: -1000n, fees: 100n, released: 900n })
     const [notice] = machine.definition.notices!(events[0]!, state, machine.id, open)
     assert.strictEqual(notice?.receiver.id, "payout_failed:potters-row:2026-11:EUR")
   })
 
+  it("when nobody knows what became of the payout, then people hear of it at most twice, and can only end what is left to them", () => {
+    const open = all([facts.captured, facts.released, setAccount, startPayout])
+    const doubt = (left: boolean): Command => ({
+      _tag: "DoubtPayout",
+      period,
+      currency: EUR,
+      error: "OutcomeUnknown",
+      left
+    })
+    const settle: Command = { ...paid, _tag: "SettlePayout", by: ada, reason: "Seen in the provider's list" } as Command
+    const doubted = at(open, doubt(false))
+    const [first] = machine.definition.notices!(doubted.events[0]!, doubted.state, machine.id, open)
+    assert.strictEqual(first?.receiver.id, "payout_unanswered:potters-row:2026-11:EUR")
+    assert.strictEqual(at(doubted.state, settle).refusal?._tag, "IllegalTransition", "it is still asked for")
+    const left = at(doubted.state, doubt(true))
+    assert.lengthOf(machine.definition.notices!(left.events[0]!, left.state, machine.id, doubted.state), 1)
+    assert.deepInclude(books(left.state), { inPayout: 900n })
+    const settled = at(left.state, settle)
+    assert.deepStrictEqual(books(settled.state), { buyerPayments: -1000n, fees: 100n, paidOut: 900n })
+    const notices = machine.definition.notices!(settled.events[0]!, settled.state, machine.id, left.state)
+    assert.deepStrictEqual(
+      notices.map(({ message, receiver }) => [receiver.id, message._tag]),
+      [["payout_unanswered:potters-row:2026-11:EUR", "Clear"]]
+    )
+  })
+
+  it("when more was given back than is left after the release, then there is nothing to pay out, and nothing is started", () => {
+    const owing = all([facts.captured, facts.released, setAccount, startPayout, paid, facts["given back"]])
+    const next: Command = { ...startPayout, period: PayoutPeriod.make("2026-12") }
+    assert.deepStrictEqual(at(owing, next).events, [])
+  })
+
   it("when it is given back while a payout is under way that is refused later, then what is left of both is the seller's", () => {
-    const open = all([facts.captured, facts.released, startPayout, facts["given back"]])
+    const open = all([facts.captured, facts.released, setAccount, startPayout, facts["given back"]])
     assert.deepInclude(books(open), { debt: -900n, inPayout: 900n })
     assert.deepStrictEqual(books(all([end({ _tag: "Failed", code: "account_closed" })], open)), {
       buyerPayments: -1000n,

@@ -13,6 +13,7 @@ import { Quantity } from "../../../src/domain/Quantity.ts"
 import { PaymentProvider } from "../../../src/sandbox/PaymentProvider.ts"
 import { Placement } from "../../../src/runtime/Placement.ts"
 import { type EdgeNode, startEdgeOver, tokenFor } from "../../fixtures/Edge.ts"
+import { payable, period } from "../../fixtures/Sellers.ts"
 import * as Shop from "../../fixtures/Shop.ts"
 import { call } from "../../fixtures/Wire.ts"
 
@@ -485,6 +486,93 @@ describe("given a paid order of a seller's lamp", () => {
   })
 })
 
+describe("given a seller to whom 9.00 are due (REQ-ESC-02)", () => {
+  const due = () => runtime.runPromise(payable)
+  const paidOut = (seller: string) =>
+    expect
+      .poll(() => call(node, "ListPayouts", { id: seller }, olga).then(({ value }) => value.payouts), {
+        timeout: 10_000
+      })
+      .toMatchObject([{ sellerId: seller, period, currency: "EUR", amount: "900", status: "paid" }])
+
+  it("when an operator has it paid out, also twice at once, then it is on its way once, listed and audited", async () => {
+    const seller = await due()
+    const request = { ...key(), id: seller, period }
+    const answers = await Promise.all([1, 2].map(() => call(node, "StartPayout", request, olga)))
+    for (const { value } of answers) expect(value).toMatchObject([{ period, amount: "900" }])
+    await paidOut(seller)
+    expect((await call(node, "StartPayout", { ...key(), id: seller, period }, oscar)).value).toMatchObject([
+      { status: "paid", reference: expect.stringMatching(/^tr_/) }
+    ])
+    expect(await call(node, "GetSellerAccount", { id: seller }, olga)).toMatchObject({
+      value: { balances: [{ currency: "EUR", inPayout: "0", paidOut: "900", released: "0" }], payouts: [] }
+    })
+    expect((await audited(seller)).filter(([, operation]) => operation === "StartPayout")).toEqual([
+      ["olga", "StartPayout", "done"],
+      ["oscar", "StartPayout", "done"]
+    ])
+    expect(await call(node, "StartPayout", { ...request, period: "2026-12" }, olga)).toEqual(
+      refusal({ _tag: "IdempotencyConflict" })
+    )
+    const settled = {
+      ...key(),
+      id: seller,
+      period,
+      currency: "EUR",
+      status: "failed",
+      reference: "-",
+      reason: "Why not"
+    }
+    expect(await call(node, "SettlePayout", settled, olga)).toEqual(
+      refusal({ _tag: "IllegalTransition", status: "not under way" })
+    )
+  })
+
+  it.each([
+    ["StartPayout", { period: "november 2026" }, "period"],
+    ["SetPayoutAccount", { account: "", reason: "A contract" }, "account"],
+    ["SettlePayout", { period, currency: "EUR", status: "lost", reference: "-", reason: "Why not" }, "status"],
+    ["ListPayouts", { limit: 101 }, "limit"]
+  ])("when %s has %j, then it is refused by its field, and nothing changes", async (tag, payload, field) => {
+    const seller = await due()
+    const keyed = tag === "ListPayouts" ? {} : key()
+    expect(await call(node, tag, { ...keyed, id: seller, ...payload }, olga)).toEqual(
+      refusal({ _tag: "InvalidRequest", field })
+    )
+    expect(await call(node, "ListPayouts", { id: seller }, olga)).toMatchObject({ value: { payouts: [] } })
+  })
+
+  it("when it is asked for over plain HTTP, then it is the same", async () => {
+    const seller = await due()
+    const ask = (path: string, token: string, body?: object) =>
+      fetch(`${node.url}/api/v1/admin${path}`, {
+        headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+        ...(body === undefined ? {} : { method: "POST", body: JSON.stringify(body) })
+      }).then(async (answer) => [answer.status, JSON.parse(await answer.text())] as const)
+    const account = { ...key(), account: "acct_moved", reason: "It has another bank" }
+    expect(await ask(`/sellers/${seller}/payout-account`, olga, account)).toMatchObject([
+      200,
+      { payoutAccount: "acct_moved" }
+    ])
+    expect((await ask(`/sellers/${seller}/payouts`, ann, { ...key(), period }))[0]).toBe(403)
+    expect(await ask(`/sellers/${seller}/payouts`, olga, { ...key(), period })).toMatchObject([
+      200,
+      [{ sellerId: seller, amount: "900" }]
+    ])
+    await paidOut(seller)
+    expect(await ask(`/payouts?id=${seller}&status=paid`, olga)).toMatchObject([200, { payouts: [{ amount: "900" }] }])
+    const settled = { ...key(), period, currency: "EUR", status: "paid", reference: "tr_1", reason: "It is there" }
+    expect(await ask(`/sellers/${seller}/payouts/settle`, olga, settled)).toMatchObject([
+      409,
+      { code: "IllegalTransition" }
+    ])
+    expect(await ask(`/sellers/${Shop.fresh("nobody")}/payouts`, olga, { ...key(), period })).toMatchObject([
+      404,
+      { code: "NotFound" }
+    ])
+  })
+})
+
 describe("given an operator who wants everything looked through", () => {
   it("when it is asked for, then it is done, listed and shown, and the same key is the same run (REQ-REC-02)", async () => {
     const request = { ...key(), checks: ["payment_status", "stock"] }
@@ -550,6 +638,18 @@ describe("given every operation of operators (T-CMP-04, T-SEC-03)", () => {
     GetSellerAccount: { id: "unknown-seller" },
     ListSellerEntries: { id: "seller-of-the-door" },
     SetSellerFee: { id: "seller-of-the-door", key: "key-of-nobody", basisPoints: 500, reason: "A partner" },
+    SetPayoutAccount: { id: "seller-of-the-door", key: "key-of-nobody", account: "acct_1", reason: "A contract" },
+    StartPayout: { id: "unknown-seller", key: "key-of-nobody", period: "2026-11" },
+    SettlePayout: {
+      id: "unknown-seller",
+      key: "key-of-nobody",
+      period: "2026-11",
+      currency: "EUR",
+      status: "paid",
+      reference: "tr_1",
+      reason: "It stands in the provider's list"
+    },
+    ListPayouts: {},
     ListReconciliations: {},
     GetReconciliation: { id: "operator:unknown" },
     StartReconciliation: { key: "key-of-nobody", checks: ["stock"] },
