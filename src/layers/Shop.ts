@@ -29,6 +29,7 @@ import type { PaymentGateway } from "../gateways/PaymentGateway.ts"
 import type { PayoutGateway } from "../gateways/PayoutGateway.ts"
 import * as Reconciliation from "../jobs/Reconciliation.ts"
 import * as Retention from "../jobs/Retention.ts"
+import * as UnsentAlerts from "../jobs/UnsentAlerts.ts"
 import { Actors, layer as actorsLayer } from "../runtime/Actors.ts"
 import { type Journal, layer as journalLayer } from "../runtime/Journal.ts"
 import { layer as noticesLayer, type Notices } from "../runtime/Notices.ts"
@@ -344,7 +345,8 @@ export const layer = (
     RetryFlow.layer,
     hosted,
     reconciliation,
-    retention
+    retention,
+    UnsentAlerts.layer
   ).pipe(
     Layer.provide([CheckoutContext.layer(limits.checkout), PayoutSteps.layer(limits.payout), CheckoutTerms.layer]),
     Layer.provide(definitions)

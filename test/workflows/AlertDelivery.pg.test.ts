@@ -1,12 +1,13 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Layer, Redacted } from "effect"
+import { Duration, Effect, Layer, Metric, Redacted } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { CustomerId } from "../../src/domain/Ids.ts"
 import { Alert, type AlertSeverity, type AlertView } from "../../src/entities/alert/Alert.ts"
 import { type AlertSink, AlertSinks, logSink } from "../../src/gateways/AlertSinks.ts"
 import * as PagerDutySink from "../../src/gateways/PagerDutySink.ts"
 import * as WebhookSink from "../../src/gateways/WebhookSink.ts"
+import * as UnsentAlerts from "../../src/jobs/UnsentAlerts.ts"
 import type { ShopLimits } from "../../src/layers/Shop.ts"
 import { migrate } from "../../src/migrations/Migrations.ts"
 import { AlertList } from "../../src/projections/AlertList.ts"
@@ -59,6 +60,14 @@ const raise = (id: string, severity: AlertSeverity = "critical") =>
   )
 const until = (id: string, check: (view: AlertView) => boolean) =>
   Effect.flatMap(alertOf(id), (alert) => eventually(alert.GetAlert(), check))
+/** MET-21. */
+const counted = Effect.gen(function* () {
+  yield* UnsentAlerts.measure
+  const gauges = (yield* Metric.snapshot).filter(({ id }) => id === "alerts_unsent")
+  return Object.fromEntries(
+    gauges.map(({ attributes, state }) => [attributes?.["severity"], (state as { value: number }).value])
+  )
+})
 const sent = (id: string) => until(id, ({ sentAt }) => sentAt !== undefined)
 
 describe("given a pager and a web hook", () => {
@@ -121,6 +130,7 @@ describe("given a pager and a web hook", () => {
             unsent.alerts.map((alert) => alert.id),
             [id]
           )
+          assert.deepStrictEqual(yield* counted, { critical: 0, warning: 1, info: 0 })
           yield* sent(id)
           // 100 + 200 + 400 + 800 + 1000 + 800 + 800 ms of pauses, and one silence.
           assert.isAtLeast(Date.now() - began, 4000)
@@ -129,6 +139,7 @@ describe("given a pager and a web hook", () => {
           assert.deepStrictEqual(pager.incidents.get(id), [{ status: "triggered", severity: "warning", triggers: 2 }])
           assert.strictEqual(hook.events.size, 1)
           assert.deepStrictEqual((yield* page({ unsent: true, limit: 10 })).alerts, [])
+          assert.deepStrictEqual(yield* counted, { critical: 0, warning: 0, info: 0 })
         }).pipe(Effect.provide(shop()))
       }).pipe(Effect.scoped),
     30_000
