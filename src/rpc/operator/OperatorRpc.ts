@@ -115,7 +115,7 @@ export const settledPayout = {
   currency: Currency,
   status: Schema.Literals(["paid", "failed"]),
   /** What the provider calls it; where it failed, why. */
-  reference: Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(200)),
+  reference: Schema.String.check(Schema.isPattern(/^[^\p{Cc}\p{Cs}]{1,200}$/u)),
   reason: Reason
 } as const
 
