@@ -1,5 +1,5 @@
 import { assert, describe, layer } from "@effect/vitest"
-import { DateTime, Duration, Effect } from "effect"
+import { DateTime, Duration, Effect, Metric } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { CustomerId, OrderId } from "../../src/domain/Ids.ts"
 import { Order } from "../../src/entities/order/Order.ts"
@@ -375,6 +375,15 @@ describe("given windows of a second", () => {
   })
 })
 
+/** MET-07. */
+const confirmations = Effect.map(Metric.snapshot, (metrics) =>
+  Object.fromEntries(
+    metrics
+      .filter(({ id }) => id === "stock_confirmation_total")
+      .map(({ attributes, state }) => [attributes?.["outcome"], (state as { readonly count: number }).count])
+  )
+)
+
 /** Behind the order's back. */
 const giveBack = Effect.fnUntraced(function* (id: string) {
   const sql = yield* SqlClient
@@ -391,6 +400,7 @@ describe("given a claim which is gone", () => {
         Effect.gen(function* () {
           const { id, offline } = yield* ordered("cash_on_delivery")
           yield* giveBack(id)
+          const before = yield* confirmations
           assert.deepInclude(yield* Effect.flip(offline.ConfirmCash({ by })), {
             _tag: "IllegalTransition",
             status: "failed"
@@ -402,6 +412,12 @@ describe("given a claim which is gone", () => {
             owed: "0",
             open: false
           })
+          const alert = yield* eventually(
+            alertOf(`stock_confirmation_failed:${id}`),
+            (seen) => seen?.severity === "critical"
+          )
+          assert.strictEqual(alert?.amount, String(due))
+          assert.strictEqual((yield* confirmations)["failed"], (before["failed"] ?? 0) + 1)
         })
     )
 
@@ -418,6 +434,7 @@ describe("given a claim which is gone", () => {
             open: true
           })
           yield* eventually(alertOf(`money_owed:${id}`), (alert) => alert?.severity === "critical")
+          yield* eventually(alertOf(`stock_confirmation_failed:${id}`), (alert) => alert?.status === "open")
         })
     )
   })

@@ -3,6 +3,7 @@ import type { ActorDefinition } from "../../runtime/Actor.ts"
 import type { ActorOptions } from "../../runtime/Actors.ts"
 import { Order, type OrderState, OrderTransitionRefused } from "./Order.ts"
 import { type Command, decide, Event, evolve, type OrderLimits, view } from "./OrderDecider.ts"
+import { orderNotices } from "./OrderNotices.ts"
 import { orderRows, orderTable } from "./OrderTable.ts"
 
 /** Set while the order is pending; the checkout process answers it, since a paid order must not lapse. REQ-EXP-01. */
@@ -30,6 +31,7 @@ export const make = (limits: OrderLimits): OrderDefinition => ({
       ? expiry
       : { ...expiry, [confirmTimer]: { dueAt: DateTime.addDuration(state.placedAt, confirmCashAfter) } }
   },
+  notices: orderNotices,
   rows: (event, _, id) => orderRows(event, id)
 })
 

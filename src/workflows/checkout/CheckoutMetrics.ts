@@ -1,4 +1,4 @@
-/** What the checkout counts, once a step is durable. REQUIREMENTS F.1: MET-01, 03, 04, 05, 08. */
+/** What the checkout counts, once a step is durable. REQUIREMENTS F.1: MET-01, 03, 04, 05, 07, 08. */
 import { Effect, Metric } from "effect"
 import type { PaymentState } from "../../entities/payment/Payment.ts"
 import type { Group } from "./CheckoutActors.ts"
@@ -23,6 +23,10 @@ const reservations = Metric.counter("stock_reserve_total", {
   description: "Reservations by outcome",
   incremental: true
 })
+const stockConfirmations = Metric.counter("stock_confirmation_total", {
+  description: "Claims of orders which were to be bound, by outcome",
+  incremental: true
+})
 
 /** Made once for each set of labels: they are few, and looked up on the hot path. */
 const labelled = new Map<string, typeof created>()
@@ -40,6 +44,7 @@ const standing = ({
   session
 }: Group) => ({
   order: order._tag === "Absent" ? "none" : order.status,
+  reason: order._tag === "Absent" ? undefined : order.reason,
   saga: payment._tag === "Absent" ? "none" : payment.saga,
   method: methodOf(payment),
   reservation: reservation._tag,
@@ -72,6 +77,12 @@ export const observed = <A, E, R>(group: Group, step: Effect.Effect<A, E, R>): E
         ) {
           const outcome = after.reservation === "Active" ? "reserved" : "out_of_stock"
           yield* count(reservations, { outcome })
+        }
+        if (after.reservation !== before.reservation && after.reservation === "Fulfilled") {
+          yield* count(stockConfirmations, { outcome: "committed" })
+        }
+        if (after.reason !== before.reason && after.reason === "stock_confirmation_failed") {
+          yield* count(stockConfirmations, { outcome: "failed" })
         }
         if (after.session !== before.session && after.session !== "confirming") {
           yield* count(created, { method: after.method, outcome: after.session })
