@@ -10,6 +10,7 @@ import { Placement } from "../../src/runtime/Placement.ts"
 import { Refunds } from "../../src/workflows/refund/Refunds.ts"
 import { eventually } from "../fixtures/Eventually.ts"
 import * as Shop from "../fixtures/Shop.ts"
+import * as Webhooks from "../fixtures/Webhooks.ts"
 
 const olga = CustomerId.make("operator-olga")
 
@@ -57,7 +58,6 @@ const sold = Effect.fnUntraced(function* () {
         (view) => view?.refunds?.find(({ id }) => id === refund)?.status === "completed"
       )
     }),
-    refunds,
     /** Once a seller's books say it. */
     until: (seller: string, expected: Readonly<Record<string, bigint>>) =>
       eventually(
@@ -130,11 +130,10 @@ describe("given a paid order of two sellers and the shop", () => {
 
     it.effect("when the issuer takes it back and gives it back, then the seller has it as before", () =>
       Effect.gen(function* () {
-        const { lighter, refunds, until } = yield* sold()
-        const chargeback = { chargeback: Shop.fresh("dp"), amount: 10_000n, reason: "fraudulent" }
-        yield* refunds.ReportChargeback({ key: Shop.key(), ...chargeback, status: "opened" })
+        const { checkoutId, lighter, until } = yield* sold()
+        const { won } = yield* Webhooks.chargeBack(checkoutId)
         yield* until(lighter, { buyerPayments: -6000n, refunded: 6000n })
-        yield* refunds.ReportChargeback({ key: Shop.key(), ...chargeback, status: "won" })
+        yield* won
         yield* until(lighter, { buyerPayments: -6000n, fees: 600n, held: 5400n })
         yield* sound
       })

@@ -2,8 +2,10 @@ import { assert, describe, layer } from "@effect/vitest"
 import { DateTime, Effect, Result } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { IdempotencyKey } from "../../src/domain/Ids.ts"
+import { Currency } from "../../src/domain/Money.ts"
 import { Payment } from "../../src/entities/payment/Payment.ts"
 import { operatorRefund, type RefundId } from "../../src/entities/payment/Refund.ts"
+import { ProviderReference } from "../../src/entities/providerEvent/ProviderEvent.ts"
 import { Placement } from "../../src/runtime/Placement.ts"
 import type { Fault } from "../../src/sandbox/Faults.ts"
 import type { LedgerEntry } from "../../src/sandbox/Ledger.ts"
@@ -11,6 +13,7 @@ import { PaymentProvider } from "../../src/sandbox/PaymentProvider.ts"
 import { Refunds } from "../../src/workflows/refund/Refunds.ts"
 import { eventually } from "../fixtures/Eventually.ts"
 import * as Shop from "../fixtures/Shop.ts"
+import * as Webhooks from "../fixtures/Webhooks.ts"
 
 /** A paid order of 100.00, shipping included, and what may be said about its money. */
 const paidOrder = Effect.fnUntraced(function* (card = "pm_card_visa") {
@@ -228,7 +231,7 @@ describe("given a paid order", () => {
       "when the provider holds it pending and it fails by webhook, then its amount is free again (REQUIREMENTS B.11)",
       () =>
         Effect.gen(function* () {
-          const { ended, look, records, refunds, request, until } = yield* paidOrder(
+          const { checkoutId, ended, look, records, request, until } = yield* paidOrder(
             "pm_sandbox_refund_pending_then_fails"
           )
           const { id } = yield* request(6000n)
@@ -240,16 +243,19 @@ describe("given a paid order", () => {
             select r ->> 'reference' as reference from payment.payments, jsonb_array_elements(refunds) r where r ->> 'id' = ${id}`,
             ([found]) => found?.reference !== null
           )
-          const said = {
-            refund: id,
-            reference: row!.reference!,
-            status: "failed",
-            amount: 6000n,
-            code: "lost_or_stolen_card"
-          } as const
-          yield* Effect.all(
-            Array.from({ length: 20 }, () => refunds.Report({ key: Shop.key(), ...said })),
-            { concurrency: "unbounded" }
+          const reference = ProviderReference.make(row!.reference!)
+          const fact = { _tag: "Refund", refund: reference, ours: id, status: "failed", amount: 6000n } as const
+          yield* eventually(
+            Effect.andThen(
+              Effect.all(
+                Array.from({ length: 20 }, () =>
+                  Webhooks.tell(checkoutId, { ...fact, currency: Currency.make("EUR") }, reference)
+                ),
+                { concurrency: "unbounded" }
+              ),
+              look
+            ),
+            ({ refunds }) => refunds?.[0]?.status === "failed"
           )
           assert.deepInclude(yield* ended(id), { status: "failed", failure: "lost_or_stolen_card", tries: 1 })
           assert.deepInclude(yield* look, { refunded: 0n, refundPending: 0n })
@@ -271,16 +277,17 @@ describe("given a paid order", () => {
 
     it.effect("when a chargeback is opened, then nothing is refunded until it is won (REQUIREMENTS B.11)", () =>
       Effect.gen(function* () {
-        const { ended, look, refunds, request } = yield* paidOrder()
-        const said = { chargeback: "dp_1", amount: 10_000n, reason: "fraudulent" }
-        yield* refunds.ReportChargeback({ key: Shop.key(), ...said, status: "opened" })
+        const { checkoutId, ended, look, request } = yield* paidOrder()
+        const { id, won } = yield* Webhooks.chargeBack(checkoutId)
+        yield* eventually(look, ({ chargebacks }) => chargebacks?.length === 1)
         assert.deepInclude((yield* Effect.flip(request(1000n))) as object, {
           _tag: "RefundNotPossible",
           because: "chargeback"
         })
         const [chargeback] = (yield* look).chargebacks!
-        assert.deepInclude(chargeback, { id: "dp_1", status: "opened", reason: "fraudulent", amount: 10_000n })
-        yield* refunds.ReportChargeback({ key: Shop.key(), ...said, status: "won" })
+        assert.deepInclude(chargeback, { id, status: "opened", reason: "fraudulent", amount: 10_000n })
+        yield* won
+        yield* eventually(look, ({ chargebacks }) => chargebacks?.[0]?.status === "won")
         yield* ended((yield* request(1000n)).id)
       })
     )

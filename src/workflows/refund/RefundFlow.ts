@@ -1,13 +1,12 @@
 /**
  * Gives money back. A request is durable before anything else; then it is tried, here and on the payment's durable timer, until the
- * provider has said how it ends, or nobody but an operator can help. What the provider says by itself arrives here too.
+ * provider has said how it ends, or nobody but an operator can help.
  */
 import { DateTime, Effect, Layer } from "effect"
 import type { IdempotencyKey } from "../../domain/Ids.ts"
 import { NotFound, Unavailable } from "../../domain/Refusals.ts"
 import { Payment } from "../../entities/payment/Payment.ts"
 import { type PaymentRefusal, refundTimer } from "../../entities/payment/PaymentActor.ts"
-import type { Command } from "../../entities/payment/PaymentDecider.ts"
 import { type Refund, type RefundId, refundView } from "../../entities/payment/Refund.ts"
 import { dueRefunds, refundNamed } from "../../entities/payment/RefundDecider.ts"
 import { PaymentGateway } from "../../gateways/PaymentGateway.ts"
@@ -17,10 +16,6 @@ import type { Group } from "../checkout/CheckoutActors.ts"
 import { CheckoutContext } from "../checkout/CheckoutContext.ts"
 import { Refunds } from "./Refunds.ts"
 import { tryRefund, tryRefundSoon } from "./RefundTry.ts"
-
-type Report = Extract<Command, { readonly _tag: "RefundReported" }>
-type ChargebackReport = Extract<Command, { readonly _tag: "ChargebackReported" }>
-type Keyed<C> = Omit<C, "_tag"> & { readonly key: IdempotencyKey }
 
 /** What only an impossible refusal of this command would be: the actors are not where the step thought they were. */
 const busy = new Unavailable({ retryAfterMs: 500 })
@@ -62,16 +57,6 @@ const make = Effect.gen(function* () {
   const present = ({ id, payment: { state } }: Group) =>
     state._tag === "Absent" ? Effect.fail(new NotFound({ id })) : Effect.succeed(state)
 
-  const report = (id: string, key: IdempotencyKey, command: Report | ChargebackReport) =>
-    withGroup(id, (group) =>
-      refunds
-        .reported(group, key, command)
-        .pipe(
-          Effect.catchTags({ RefundNotPossible: () => Effect.fail(busy), RefundTooLarge: () => Effect.fail(busy) }),
-          Effect.asVoid
-        )
-    )
-
   placement.serve(Refunds, {
     Request: (
       id: string,
@@ -96,10 +81,7 @@ const make = Effect.gen(function* () {
           if (known === undefined) return yield* new NotFound({ id: refund })
           return yield* told(refund, yield* attempt(group, refund, true))
         })
-      ),
-    Report: (id: string, { key, ...said }: Keyed<Report>) => report(id, key, { ...said, _tag: "RefundReported" }),
-    ReportChargeback: (id: string, { key, ...said }: Keyed<ChargebackReport>) =>
-      report(id, key, { ...said, _tag: "ChargebackReported" })
+      )
   })
 })
 

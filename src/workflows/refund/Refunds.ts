@@ -1,32 +1,12 @@
-/** Refunds and chargebacks of one order's payment. Entity id: the order's id. REQUIREMENTS B.11, REQ-RFD-01 to 03. */
+/** Refunds of one order's payment. Entity id: the order's id. REQUIREMENTS B.11, REQ-RFD-01 to 03. */
 import { Schema } from "effect"
 import { Entity } from "effect/cluster"
 import { Rpc } from "effect/rpc"
 import { IdempotencyKey } from "../../domain/Ids.ts"
-import { Amount } from "../../domain/Money.ts"
 import { Reason } from "../../domain/Reason.ts"
 import { NotFound, Unavailable } from "../../domain/Refusals.ts"
 import { PaymentConflict } from "../../entities/payment/Payment.ts"
-import {
-  ChargebackStatus,
-  RefundAmount,
-  RefundId,
-  RefundNotPossible,
-  RefundTooLarge,
-  RefundView
-} from "../../entities/payment/Refund.ts"
-
-/** What the provider says of a refund; in any order, any number of times. */
-export const RefundReport = {
-  key: IdempotencyKey,
-  /** Ours, where the provider knows it: it stands in the refund's metadata. */
-  refund: Schema.optionalKey(RefundId),
-  /** The provider's id of it. */
-  reference: Schema.String,
-  status: Schema.Literals(["pending", "completed", "failed"]),
-  amount: Amount,
-  code: Schema.optionalKey(Schema.String)
-}
+import { RefundAmount, RefundId, RefundNotPossible, RefundTooLarge, RefundView } from "../../entities/payment/Refund.ts"
 
 export const Refunds = Entity.make("Refunds", [
   /** Makes the intent durable, and begins; how it ends is told by the payment. Without an amount all that is left is given back. */
@@ -46,21 +26,5 @@ export const Refunds = Entity.make("Refunds", [
     payload: { key: IdempotencyKey, refund: RefundId },
     success: RefundView,
     error: Schema.Union([NotFound, PaymentConflict, RefundNotPossible, RefundTooLarge, Unavailable])
-  }),
-  /** Refused as `PaymentConflict` when it cannot be true of this payment. */
-  Rpc.make("Report", {
-    payload: RefundReport,
-    error: Schema.Union([PaymentConflict, Unavailable])
-  }),
-  Rpc.make("ReportChargeback", {
-    payload: {
-      key: IdempotencyKey,
-      /** The provider's id of it. */
-      chargeback: Schema.String,
-      amount: Amount,
-      reason: Schema.String,
-      status: ChargebackStatus
-    },
-    error: Schema.Union([PaymentConflict, Unavailable])
   })
 ])
