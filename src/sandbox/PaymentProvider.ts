@@ -471,8 +471,9 @@ const makeProvider = (time: {
     if (stored !== undefined) keys.answered(stored.key, stored.fingerprint, stored.answer, at)
   }
 
-  /** Time alone changes things, and the shop is told when it does, not when it next asks. */
-  const settleAt = (at: number, then: () => void): void => time.later(Math.max(0, at - time.now()), then)
+  /** Time alone changes things, and the shop is told when it does, not when it next asks. A timer may end before the clock says so. */
+  const settleAt = (at: number, then: () => void): void =>
+    time.later(Math.max(0, at - time.now()), () => (time.now() < at ? settleAt(at, then) : then()))
 
   const settleRefund = (id: string): void => {
     const made = refunds.get(id)
