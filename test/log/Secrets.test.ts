@@ -42,6 +42,10 @@ describe("given the search of what tests print", () => {
     for (const { line } of leaks) assert.notInclude(line, "28a3tqPa")
   })
 
+  it("a test card is found in any other line than that which lists it", () => {
+    assert.lengthOf(leaksIn("| `pm_card_visa` | Authorized, captured and refunded at once for order-1. |"), 1)
+  })
+
   it("what only looks like one is not", () => {
     for (const line of [
       "authorization 1f3a9c2be7d0",
@@ -51,6 +55,7 @@ describe("given the search of what tests print", () => {
       "1800000000000 and 1764128299000000000 are instants, 254000123412341000 an id of the cluster",
       "span 4242424242424242ab, 0.4242424242424242 of them, in 4242424242424242.5 ms",
       "42424242-4242-4242-8242-424242424242",
+      "| `pm_card_visa` | Authorized, captured and refunded at once. |",
       "  export TOKEN=eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJndWVzdC0xIn0.c2lnbmF0dXJlLXg",
       "order-018f4e2c-7d1a-7b3c-9e55-1f2a3b4c5d6e"
     ]) {
