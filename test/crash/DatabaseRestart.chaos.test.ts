@@ -3,11 +3,17 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Result, Schedule } from "effect"
+import { Duration, Effect, Fiber, Layer, Result, Schedule } from "effect"
 import { migrate } from "../../src/migrations/Migrations.ts"
 import { EmbeddedPostgres } from "../../src/postgres/EmbeddedPostgres.ts"
 import { PaymentProvider } from "../../src/sandbox/PaymentProvider.ts"
 import * as Shop from "../fixtures/Shop.ts"
+
+/** A database that is away must not have a payment's time run out. */
+const limits = {
+  ...Shop.quickLimits,
+  checkout: { ...Shop.quickLimits.checkout, paymentTimeout: Duration.minutes(1) }
+}
 
 describe("given checkouts under way", () => {
   it.live(
@@ -55,7 +61,7 @@ describe("given checkouts under way", () => {
             const times = ledger.ofCheckout(checkoutId).reduce((sum, entry) => sum + entry.captured.times, 0)
             assert.strictEqual(times, Result.isSuccess(results[index]!) ? 1 : 0)
           }
-        }).pipe(Effect.provide(Shop.shopOn(postgres.url).pipe(Layer.provideMerge(Shop.gateway()))))
+        }).pipe(Effect.provide(Shop.shopOn(postgres.url, limits).pipe(Layer.provideMerge(Shop.gateway(limits)))))
       }).pipe(Effect.scoped),
     120_000
   )
