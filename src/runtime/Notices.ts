@@ -24,12 +24,11 @@ import {
   Queue,
   Semaphore
 } from "effect"
-import type { IdempotencyConflict, Unavailable } from "../domain/Refusals.ts"
 import type { Notice } from "./Actor.ts"
 import { acknowledge, Journal } from "./Journal.ts"
 import { Placement } from "./Placement.ts"
 import { type NoticeRow, Store } from "./Store.ts"
-import { type Part, replayNotices, type Row, toJson } from "./Table.ts"
+import { type Row, toJson } from "./Table.ts"
 
 export interface NoticesOptions {
   /** Deliveries before a notice is set aside. N-020. */
@@ -56,10 +55,6 @@ export class Notices extends Context.Service<
   {
     /** Notices in memory: not delivered yet, or not yet acknowledged. */
     readonly pending: Effect.Effect<number>
-    /** Gives a parked notice all of its attempts again. Its node begins with the next read of pending ones. */
-    readonly replay: (notice: NoticeAddress) => Effect.Effect<void, Unavailable | IdempotencyConflict>
-    /** Gives a parked notice up: those behind it go on. */
-    readonly close: (notice: NoticeAddress) => Effect.Effect<void, Unavailable | IdempotencyConflict>
   }
 >()("cartwright/runtime/Notices") {}
 
@@ -319,20 +314,13 @@ export const make = Effect.fnUntraced(function* (options: NoticesOptions) {
     Effect.forkScoped
   )
 
-  const change = (part: Part, notices: ReadonlyArray<NoticeAddress>, cause: string, row: Row) =>
+  const forget = (notices: ReadonlyArray<NoticeAddress>) =>
     journal.unit<void>({
       cells: [],
-      cause,
-      body: ({ now, write }) => {
+      cause: "notices",
+      body: ({ write }) => {
         for (const { ordinal, seq, sourceId, sourceType } of notices) {
-          write(part, {
-            ...row,
-            source_id: sourceId,
-            source_type: sourceType,
-            seq,
-            ordinal,
-            due_at: DateTime.formatIso(now)
-          })
+          write(acknowledge, { source_id: sourceId, source_type: sourceType, seq, ordinal })
         }
       }
     })
@@ -345,7 +333,7 @@ export const make = Effect.fnUntraced(function* (options: NoticesOptions) {
     ),
     Effect.flatMap(
       Effect.forEach((notices) =>
-        change(acknowledge, notices, "notices", {}).pipe(
+        forget(notices).pipe(
           // Unacknowledged, they are delivered again, and the receiver knows their keys.
           Effect.catchCause((cause) => Effect.logDebug("Notices are not acknowledged", cause)),
           Effect.ensuring(
@@ -360,15 +348,7 @@ export const make = Effect.fnUntraced(function* (options: NoticesOptions) {
     Effect.forkScoped
   )
 
-  const readSoon = () => {
-    Queue.offerUnsafe(wakeUps, undefined)
-  }
-
-  return Notices.of({
-    pending: Effect.sync(() => known.size),
-    replay: (notice) => Effect.map(change(replayNotices, [notice], "a notice is replayed", { attempts: 0 }), readSoon),
-    close: (notice) => Effect.map(change(acknowledge, [notice], "a notice is closed", {}), readSoon)
-  })
+  return Notices.of({ pending: Effect.sync(() => known.size) })
 })
 
 export const layer = (options: NoticesOptions): Layer.Layer<Notices, never, Store | Journal | Placement> =>

@@ -233,17 +233,6 @@ export const acknowledgeNotices: Part = {
     `delete from runtime.notices t using ${recordset({ source_id: "text", source_type: "text", seq: "int", ordinal: "int" }, parameter)} where t.source_id = x.source_id and t.source_type = x.source_type and t.seq = x.seq and t.ordinal = x.ordinal returning 1`
 }
 
-/** Gives parked notices all of their attempts again. */
-export const replayNotices: Part = {
-  name: "replay notices",
-  table: noticesTable,
-  action: "patch",
-  guarded: false,
-  identity: ["source_id", "source_type", "seq", "ordinal"],
-  sql: (parameter) =>
-    `update runtime.notices t set attempts = x.attempts, parked_at = x.parked_at, due_at = x.due_at from ${recordset({ source_id: "text", source_type: "text", seq: "int", ordinal: "int", attempts: "int", parked_at: "timestamptz", due_at: "timestamptz" }, parameter)} where t.source_id = x.source_id and t.source_type = x.source_type and t.seq = x.seq and t.ordinal = x.ordinal returning 1`
-}
-
 /** Rows whose first version stays: what a workflow step answered. */
 export const keepFirst = (table: LogTable): Part => ({
   name: `keep ${table.name}`,

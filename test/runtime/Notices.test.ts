@@ -4,7 +4,7 @@ import { TestClock } from "effect/testing"
 import { Unavailable } from "../../src/domain/Refusals.ts"
 import type { HandlersOf } from "../../src/runtime/Placement.ts"
 import { Lost, Rejected, type Store } from "../../src/runtime/Store.ts"
-import type { Row } from "../../src/runtime/Table.ts"
+import { acknowledgeNotices, type Row } from "../../src/runtime/Table.ts"
 import { makeSwitchboard } from "../fixtures/Runtime.ts"
 import { Account, accountHosting, Watcher } from "./Account.ts"
 import { type Backend, onMemory } from "./Backends.ts"
@@ -212,17 +212,26 @@ describe("given facts for others", () => {
         assert.deepStrictEqual(yield* heard(backend, "w"), ["a 1", "b 3"])
 
         // Given up for one of them, what is behind it goes on.
-        yield* other.notices.close({ sourceType: "Account", sourceId: "a", seq: 2, ordinal: 0 })
-        yield* TestClock.adjust("1 seconds")
+        yield* store.transact([], () => ({
+          guarded: 0,
+          parts: [
+            {
+              part: acknowledgeNotices,
+              rows: [{ source_type: "Account", source_id: "a", seq: 2, ordinal: 0 }]
+            }
+          ]
+        }))
+        yield* TestClock.adjust("10 seconds")
         assert.deepStrictEqual(yield* heard(backend, "w"), ["a 1", "b 3", "a 2", "a 4", "a 6"])
         assert.deepStrictEqual(yield* pending(backend), ["a 2 parked", "a 3"])
       }).pipe(quiet)
   )
 
-  it.effect("when a parked one is replayed, then it is delivered, and those behind it after it", () =>
+  it.effect("when a parked one is pending again, then it is delivered, and those behind it after it", () =>
     Effect.gen(function* () {
       const backend = yield* onMemory
-      const node = yield* startAlone(yield* backend.open, { hosting: false })
+      const store = yield* backend.open
+      const node = yield* startAlone(store, { hosting: false })
       let away = true
       const calls = hostDeaf(node, () => (away ? Effect.die("away") : Effect.void))
       yield* TestClock.adjust("100 millis")
@@ -232,9 +241,10 @@ describe("given facts for others", () => {
       assert.strictEqual(yield* node.notices.pending, 0)
       const tried = calls.length
       away = false
-      yield* node.notices.replay({ sourceType: "Account", sourceId: "a", seq: 1, ordinal: 0 })
+      const [setAside] = yield* store.notices({ buckets: range(100), parked: true, limit: 1 })
+      yield* store.noticeFailed(setAside!, { error: "", dueAt: yield* DateTime.now, parked: false })
       yield* tell(node, "a", 3n, "w")
-      yield* TestClock.adjust("1 seconds")
+      yield* TestClock.adjust("10 seconds")
       assert.deepStrictEqual(calls.slice(tried), ["a 1 to w", "a 2 to w", "a 3 to w"])
       assert.deepStrictEqual(yield* pending(backend), [])
     }).pipe(quiet)

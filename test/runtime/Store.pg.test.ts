@@ -7,7 +7,6 @@ import {
   changeCounters,
   clearTimers,
   flushStatement,
-  replayNotices,
   setTimers,
   updateState
 } from "../../src/runtime/Table.ts"
@@ -33,14 +32,7 @@ describe("given tables which were small when the plans of flushes were made", ()
       // The planner knows how small they are.
       yield* sql`insert into toy.bins (item, place, held, free) select 'other' || n, 'here', 0, 1 from generate_series(1, 20) n`
       yield* sql`analyze`
-      const parts = [
-        changeCounters(bins),
-        clearTimers,
-        setTimers,
-        acknowledgeNotices,
-        replayNotices,
-        updateState(account.table)
-      ]
+      const parts = [changeCounters(bins), clearTimers, setTimers, acknowledgeNotices, updateState(account.table)]
       const none = [0, ...parts.map(() => "[]")]
       const plan = Effect.fnUntraced(function* (settings: Readonly<Record<string, string>>) {
         const connection = yield* PgConnection.make({
