@@ -1,18 +1,17 @@
 import { assert, describe, layer } from "@effect/vitest"
-import { Effect } from "effect"
+import { DateTime, Effect } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
-import { CustomerId, IdempotencyKey } from "../../src/domain/Ids.ts"
+import { IdempotencyKey, OrderId } from "../../src/domain/Ids.ts"
 import { Payment } from "../../src/entities/payment/Payment.ts"
+import { BankTransactionId } from "../../src/entities/payment/Receipt.ts"
 import { operatorRefund } from "../../src/entities/payment/Refund.ts"
-import { SellerAccount } from "../../src/entities/sellerAccount/SellerAccount.ts"
-import { ledgers } from "../../src/entities/sellerAccount/SellerAccountDecider.ts"
 import { Placement } from "../../src/runtime/Placement.ts"
+import { OfflinePayments } from "../../src/workflows/offline/OfflinePayments.ts"
 import { Refunds } from "../../src/workflows/refund/Refunds.ts"
 import { eventually } from "../fixtures/Eventually.ts"
+import { booksAre, booksOf, olga } from "../fixtures/Sellers.ts"
 import * as Shop from "../fixtures/Shop.ts"
 import * as Webhooks from "../fixtures/Webhooks.ts"
-
-const olga = CustomerId.make("operator-olga")
 
 /** A paid order of a lamp (sold by one seller), a shade (by another) and bulbs (by the shop): 100.00 with shipping. */
 const sold = Effect.fnUntraced(function* () {
@@ -28,25 +27,10 @@ const sold = Effect.fnUntraced(function* () {
   const placement = yield* Placement
   const refunds = placement.client(Refunds)(checkoutId)
   const payment = placement.client(Payment)(checkoutId)
-  /** What is in the books of a seller, but for what is zero. */
-  const booksOf = (seller: string) =>
-    placement
-      .client(SellerAccount)(seller)
-      .GetSellerAccount()
-      .pipe(
-        Effect.map(({ balances }) => {
-          const [euro] = balances
-          return Object.fromEntries(
-            ledgers.flatMap((ledger) => (euro?.[ledger] === 0n ? [] : [[ledger, euro?.[ledger]]]))
-          )
-        }),
-        Effect.catchTag("NotFound", () => Effect.succeed<Readonly<Record<string, unknown>>>({}))
-      )
   return {
     checkoutId,
     lighter,
     shader,
-    booksOf,
     release: (name = Shop.fresh("release")) => payment.ReleaseEscrow({ key: IdempotencyKey.make(name), by: olga }),
     refund: Effect.fnUntraced(function* (amount?: bigint) {
       const key = IdempotencyKey.make(Shop.fresh("refund"))
@@ -57,15 +41,7 @@ const sold = Effect.fnUntraced(function* () {
         payment.GetPayment(),
         (view) => view?.refunds?.find(({ id }) => id === refund)?.status === "completed"
       )
-    }),
-    /** Once a seller's books say it. */
-    until: (seller: string, expected: Readonly<Record<string, bigint>>) =>
-      eventually(
-        booksOf(seller),
-        (books) =>
-          Object.keys(books).length === Object.keys(expected).length &&
-          Object.entries(expected).every(([ledger, amount]) => books[ledger] === amount)
-      )
+    })
   }
 })
 
@@ -77,9 +53,9 @@ describe("given a paid order of two sellers and the shop", () => {
   layer(Shop.layer(), { excludeTestServices: true })((it) => {
     it.effect("then each has what its lines cost held, less the fee; released, it is theirs (T-ESC-01)", () =>
       Effect.gen(function* () {
-        const { checkoutId, lighter, release, shader, until } = yield* sold()
-        yield* until(lighter, { buyerPayments: -6000n, fees: 600n, held: 5400n })
-        yield* until(shader, { buyerPayments: -2500n, fees: 250n, held: 2250n })
+        const { checkoutId, lighter, release, shader } = yield* sold()
+        yield* booksAre(lighter, { buyerPayments: -6000n, fees: 600n, held: 5400n })
+        yield* booksAre(shader, { buyerPayments: -2500n, fees: 250n, held: 2250n })
         const sql = yield* SqlClient
         const lines = yield* sql<{ readonly seller: string | null }>`
           select seller_id as seller from orders.order_lines where order_id = ${checkoutId} order by line`
@@ -94,8 +70,8 @@ describe("given a paid order of two sellers and the shop", () => {
         )
         assert.isDefined(all[0]?.escrow?.releasedAt)
         yield* release()
-        yield* until(lighter, { buyerPayments: -6000n, fees: 600n, released: 5400n })
-        yield* until(shader, { buyerPayments: -2500n, fees: 250n, released: 2250n })
+        yield* booksAre(lighter, { buyerPayments: -6000n, fees: 600n, released: 5400n })
+        yield* booksAre(shader, { buyerPayments: -2500n, fees: 250n, released: 2250n })
         const [audit] = yield* sql<{ readonly rows: number }>`
           select count(*)::int as rows from ops.audit where subject = ${checkoutId} and operation = 'ReleaseEscrow'`
         assert.strictEqual(audit?.rows, 1)
@@ -105,38 +81,107 @@ describe("given a paid order of two sellers and the shop", () => {
 
     it.effect("when it is given back in thirds before it is released, then less is held, and in the end nothing", () =>
       Effect.gen(function* () {
-        const { lighter, refund, shader, until } = yield* sold()
+        const { lighter, refund, shader } = yield* sold()
         yield* refund(3333n)
-        yield* until(lighter, { buyerPayments: -6000n, refunded: 1999n, fees: 400n, held: 3601n })
+        yield* booksAre(lighter, { buyerPayments: -6000n, refunded: 1999n, fees: 400n, held: 3601n })
         yield* refund(3333n)
         yield* refund()
-        yield* until(lighter, { buyerPayments: -6000n, refunded: 6000n })
-        yield* until(shader, { buyerPayments: -2500n, refunded: 2500n })
+        yield* booksAre(lighter, { buyerPayments: -6000n, refunded: 6000n })
+        yield* booksAre(shader, { buyerPayments: -2500n, refunded: 2500n })
         yield* sound
       })
     )
 
     it.effect("when it is given back after it was released, then so much less is the seller's", () =>
       Effect.gen(function* () {
-        const { lighter, refund, release, until } = yield* sold()
+        const { lighter, refund, release } = yield* sold()
         yield* release()
         yield* refund(5000n)
-        yield* until(lighter, { buyerPayments: -6000n, refunded: 3000n, fees: 300n, released: 2700n })
+        yield* booksAre(lighter, { buyerPayments: -6000n, refunded: 3000n, fees: 300n, released: 2700n })
         yield* refund()
-        yield* until(lighter, { buyerPayments: -6000n, refunded: 6000n })
+        yield* booksAre(lighter, { buyerPayments: -6000n, refunded: 6000n })
         yield* sound
       })
     )
 
     it.effect("when the issuer takes it back and gives it back, then the seller has it as before", () =>
       Effect.gen(function* () {
-        const { checkoutId, lighter, until } = yield* sold()
+        const { checkoutId, lighter } = yield* sold()
         const { won } = yield* Webhooks.chargeBack(checkoutId)
-        yield* until(lighter, { buyerPayments: -6000n, refunded: 6000n })
+        yield* booksAre(lighter, { buyerPayments: -6000n, refunded: 6000n })
         yield* won
-        yield* until(lighter, { buyerPayments: -6000n, fees: 600n, held: 5400n })
+        yield* booksAre(lighter, { buyerPayments: -6000n, fees: 600n, held: 5400n })
         yield* sound
       })
+    )
+  })
+})
+
+/** An order of a seller's lamp of 60.00 and a cup of the shop's for 34.00, which with its shipping comes to 98.90, to be paid later. */
+const ordered = Effect.fnUntraced(function* (method: "cash_on_delivery" | "bank_transfer") {
+  const lighter = Shop.fresh("lighter")
+  const names = { lamp: Shop.fresh("lamp"), cup: Shop.fresh("cup") }
+  yield* Shop.stock([
+    { sku: names.lamp, price: 6000n, onHand: { berlin: 10 }, seller: lighter },
+    { sku: names.cup, price: 3400n, onHand: { berlin: 10 } }
+  ])
+  const { checkoutId, confirm } = yield* Shop.prepare({ lines: { [names.lamp]: 1, [names.cup]: 1 }, card: method })
+  yield* confirm()
+  const placement = yield* Placement
+  const offline = placement.client(OfflinePayments)(OrderId.make(checkoutId))
+  const receivedAt = yield* DateTime.now
+  return {
+    lighter,
+    confirmCash: offline.ConfirmCash({ by: olga }),
+    cash: (amount: bigint) => offline.RecordCash({ key: Shop.key(), by: olga, amount, receivedAt }),
+    transfer: (amount: bigint) =>
+      offline.RecordTransfer({
+        by: olga,
+        amount,
+        bankTransactionId: BankTransactionId.make(Shop.fresh("bank")),
+        receivedAt
+      }),
+    giveBack: (amount: bigint) =>
+      offline.RecordGivenBack({ key: Shop.key(), by: olga, amount, reason: "The lamp came back" }),
+    release: () => placement.client(Payment)(checkoutId).ReleaseEscrow({ key: Shop.key(), by: olga })
+  }
+})
+
+describe("given a seller's goods in an order which is paid at the door or by transfer", () => {
+  layer(Shop.layer(), { excludeTestServices: true })((it) => {
+    it.effect("when the cash has come in, then it is held for the seller from then on, and given back as it is", () =>
+      Effect.gen(function* () {
+        const { cash, confirmCash, giveBack, lighter, release } = yield* ordered("cash_on_delivery")
+        yield* confirmCash
+        assert.strictEqual((yield* Effect.flip(release()))._tag, "PaymentConflict")
+        assert.strictEqual((yield* Effect.flip(cash(9000n)))._tag, "CashMismatch")
+        assert.deepStrictEqual(yield* booksOf(lighter), {}, "nothing has come in that could be held")
+        yield* cash(9890n)
+        yield* booksAre(lighter, { buyerPayments: -6000n, fees: 600n, held: 5400n })
+        yield* giveBack(4945n)
+        yield* booksAre(lighter, { buyerPayments: -6000n, refunded: 3000n, fees: 300n, held: 2700n })
+        yield* release()
+        yield* booksAre(lighter, { buyerPayments: -6000n, refunded: 3000n, fees: 300n, released: 2700n })
+        yield* giveBack(4945n)
+        yield* booksAre(lighter, { buyerPayments: -6000n, refunded: 6000n })
+        yield* sound
+      })
+    )
+
+    it.effect(
+      "when it comes by transfer, in two parts and with too much, then the seller has its part of the price",
+      () =>
+        Effect.gen(function* () {
+          const { giveBack, lighter, transfer } = yield* ordered("bank_transfer")
+          assert.strictEqual((yield* transfer(5000n)).outcome, "short")
+          assert.deepStrictEqual(yield* booksOf(lighter), {}, "the order is not paid")
+          assert.strictEqual((yield* transfer(5000n)).outcome, "over")
+          yield* booksAre(lighter, { buyerPayments: -6000n, fees: 600n, held: 5400n })
+          yield* giveBack(110n)
+          assert.strictEqual((yield* transfer(700n)).outcome, "late")
+          yield* booksAre(lighter, { buyerPayments: -6000n, fees: 600n, held: 5400n })
+          yield* sound
+        })
     )
   })
 })
