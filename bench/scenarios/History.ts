@@ -1,5 +1,8 @@
 /** Whether a confirmation costs the same with years of orders and many open timers in the database as with none: the same node, twice. */
-import { Effect } from "effect"
+import { DateTime, Effect } from "effect"
+import { SqlClient } from "effect/sql/SqlClient"
+import { tableChecks } from "../../src/layers/Shop.ts"
+import type { Page, Run } from "../../src/workflows/reconciliation/Check.ts"
 import * as Confirmations from "../Confirmations.ts"
 import * as Past from "../Past.ts"
 import { aligned, type Medians, mediansOf, type Measured, type Ratio, ratioOf, showRatio } from "../Results.ts"
@@ -36,6 +39,13 @@ export interface HistoryResult {
   readonly summary: Readonly<Record<Database, Medians>>
   /** Confirmations/s with a full database by those with an empty one, in pairs. */
   readonly ratio: Ratio
+  /** What it takes reconciliation to look the full one through, without its rests. */
+  readonly reconciliation: {
+    readonly page: number
+    readonly seconds: number
+    readonly slowestPageMs: number
+    readonly checks: ReadonlyArray<{ readonly check: string; readonly examined: number; readonly seconds: number }>
+  }
 }
 
 export const run = Effect.fn("History.run")(function* (stage: Stage, options: HistoryOptions) {
@@ -78,6 +88,8 @@ const measureBoth = Effect.fnUntraced(function* (stage: Stage, options: HistoryO
       if (round > 0) cells.push({ database, round, ...measured })
     }
   }
+  yield* stage.say("Now reconciliation looks the full one through.")
+  const reconciliation = yield* lookThrough(full)
   const of = (database: Database) => cells.filter((cell) => cell.database === database)
   return {
     scenario: "history",
@@ -86,8 +98,32 @@ const measureBoth = Effect.fnUntraced(function* (stage: Stage, options: HistoryO
     before,
     cells,
     summary: { empty: mediansOf(of("empty")), full: mediansOf(of("full")) },
-    ratio: ratioOf(of("full").map(({ perSecond }, index) => perSecond / of("empty")[index]!.perSecond))
+    ratio: ratioOf(of("full").map(({ perSecond }, index) => perSecond / of("empty")[index]!.perSecond)),
+    reconciliation
   } satisfies HistoryResult
+})
+
+/** Of a node which was told nothing else. */
+const page = 500
+
+const lookThrough = Effect.fnUntraced(function* ({ sql }: Subject): Effect.fn.Return<HistoryResult["reconciliation"]> {
+  const asked: Run = { id: "bench", askedAt: yield* DateTime.now, limit: page }
+  const checks: Array<HistoryResult["reconciliation"]["checks"][number]> = []
+  let slowestPageMs = 0
+  for (const check of yield* Effect.provideService(tableChecks, SqlClient, sql)) {
+    const from = performance.now()
+    let examined = 0
+    let place: string | undefined
+    do {
+      const begun = performance.now()
+      const looked: Page = yield* Effect.orDie(check.page(asked, place))
+      slowestPageMs = Math.max(slowestPageMs, performance.now() - begun)
+      examined += looked.examined
+      place = looked.next
+    } while (place !== undefined)
+    checks.push({ check: check.name, examined, seconds: (performance.now() - from) / 1000 })
+  }
+  return { page, seconds: checks.reduce((sum, { seconds }) => sum + seconds, 0), slowestPageMs, checks }
 })
 
 const count = ({ sql }: Subject): Effect.Effect<Omit<HistoryResult["before"], "secondsToMake">, BenchFailed> =>
@@ -104,7 +140,7 @@ const count = ({ sql }: Subject): Effect.Effect<Omit<HistoryResult["before"], "s
   )
 
 /** For people. */
-export const tableOf = ({ before, options, ratio, summary }: HistoryResult): string => {
+export const tableOf = ({ before, options, ratio, reconciliation, summary }: HistoryResult): string => {
   const [perSecond, ...others] = Confirmations.columns
   const rows = (["empty", "full"] as const).map((database) => {
     const [first, ...rest] = Confirmations.rowOf(summary[database])
@@ -114,6 +150,14 @@ export const tableOf = ({ before, options, ratio, summary }: HistoryResult): str
     aligned([["database", perSecond!, "x empty", ...others], ...rows]),
     "",
     Confirmations.legend,
-    `The full one has ${before.orders} orders, ${before.timers} open timers and ${before.gigabytes.toFixed(1)} GB, made in ${before.secondsToMake.toFixed(0)} s; ${options.concurrency} at once.`
+    `The full one has ${before.orders} orders, ${before.timers} open timers and ${before.gigabytes.toFixed(1)} GB, made in ${before.secondsToMake.toFixed(0)} s; ${options.concurrency} at once.`,
+    "",
+    aligned([
+      ["check", "rows", "s"],
+      ...reconciliation.checks.map(({ check, examined, seconds }) => [check, String(examined), seconds.toFixed(1)])
+    ]),
+    "",
+    `Reconciliation looks it through in ${reconciliation.seconds.toFixed(0)} s without its rests, ${reconciliation.page} rows at a time; ` +
+      `the slowest statement took ${reconciliation.slowestPageMs.toFixed(0)} ms.`
   ].join("\n")
 }

@@ -6,7 +6,7 @@ import { Effect } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { AlertSeverity } from "../../entities/alert/Alert.ts"
 import type { Check, Finding, Page, Run } from "./Check.ts"
-import { withinStatementLimit } from "./StatementLimit.ts"
+import { inPages } from "./StatementLimit.ts"
 
 /** A table which is walked along its primary key, and what must not be found beside its rows. */
 interface Invariant {
@@ -275,22 +275,26 @@ interface Row {
 const checkOf = (sql: SqlClient, invariant: Invariant): Check => {
   const { about, name, ofOrders, severity } = invariant
   const statement = pageOf(invariant)
+  const inOne = inPages(sql)
   return {
     group: "consistency",
     name,
     severity,
     about,
     alerts: "together",
-    page: ({ limit }: Run, place = "") =>
-      Effect.map(withinStatementLimit(sql, sql.unsafe<Row>(statement, [place, limit])), ([row]): Page => ({
-        examined: row?.examined ?? 0,
-        findings: (row?.found ?? []).map((one): Finding => ({
-          ...one,
-          outcome: "raised",
-          ...(ofOrders ? { orderId: one.subject } : {})
-        })),
-        next: row === undefined || row.examined < limit || row.last === null ? undefined : row.last
-      }))
+    page: (run: Run, place = "") =>
+      Effect.map(
+        inOne(run.limit, (limit) => sql.unsafe<Row>(statement, [place, limit])),
+        ({ found: [row], limit }): Page => ({
+          examined: row?.examined ?? 0,
+          findings: (row?.found ?? []).map((one): Finding => ({
+            ...one,
+            outcome: "raised",
+            ...(ofOrders ? { orderId: one.subject } : {})
+          })),
+          next: row === undefined || row.examined < limit || row.last === null ? undefined : row.last
+        })
+      )
   }
 }
 

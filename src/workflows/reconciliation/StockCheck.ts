@@ -9,7 +9,7 @@ import { DateTime, Effect, Metric } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Check, Finding, Page, Run } from "./Check.ts"
-import { withinStatementLimit } from "./StatementLimit.ts"
+import { inPages, type StatementLimits, usualLimits, withinStatementLimit } from "./StatementLimit.ts"
 
 // MET-11.
 const corrections = Metric.counter("stock_drift_corrections_total", {
@@ -94,6 +94,12 @@ const mend = `
   )
   select text from drift join mended using (sku)`
 
+interface Row {
+  readonly examined: number
+  readonly last: { readonly sku: string; readonly warehouse: string } | null
+  readonly drifts: ReadonlyArray<Drift>
+}
+
 const placeMark = "@"
 
 const split = (place: string | undefined): readonly [sku: string, warehouse: string] => {
@@ -104,7 +110,8 @@ const split = (place: string | undefined): readonly [sku: string, warehouse: str
 const textOf = ({ allocated, claimed, committed, reserved }: Drift): string =>
   `reserved ${reserved}, claimed by reservations ${claimed}; committed ${committed}, bound to orders ${allocated}`
 
-export const make = Effect.map(SqlClient, (sql): Check => {
+const checkOf = (sql: SqlClient, limits: StatementLimits): Check => {
+  const inOne = inPages(sql, limits)
   const correct = Effect.fn("StockCheck.correct")(function* (
     run: Run,
     drift: Drift
@@ -121,7 +128,8 @@ export const make = Effect.map(SqlClient, (sql): Check => {
           allocated - committed,
           run.id,
           DateTime.formatIso(yield* DateTime.now)
-        ])
+        ]),
+        limits.thing
       )
     )
     if (mended._tag === "Success") {
@@ -154,14 +162,10 @@ export const make = Effect.map(SqlClient, (sql): Check => {
     about: "stock counters were not the sum of their reservations",
     alerts: "together",
     page: Effect.fn("StockCheck.page")(function* (run, place): Effect.fn.Return<Page, SqlError> {
-      const [row] = yield* withinStatementLimit(
-        sql,
-        sql.unsafe<{
-          readonly examined: number
-          readonly last: { readonly sku: string; readonly warehouse: string } | null
-          readonly drifts: ReadonlyArray<Drift>
-        }>(look, [...split(place), run.limit])
-      )
+      const {
+        found: [row],
+        limit
+      } = yield* inOne(run.limit, (most) => sql.unsafe<Row>(look, [...split(place), most]))
       if (row === undefined || row.last === null) return { examined: 0, findings: [], next: undefined }
       const findings: Array<Finding> = []
       for (const drift of row.drifts) {
@@ -172,8 +176,13 @@ export const make = Effect.map(SqlClient, (sql): Check => {
       return {
         examined: row.examined,
         findings,
-        next: row.examined < run.limit ? undefined : `${sku}${placeMark}${warehouse}`
+        next: row.examined < limit ? undefined : `${sku}${placeMark}${warehouse}`
       }
     })
   }
-})
+}
+
+/** Limits other than the usual ones are for tests. */
+export const within = (limits: StatementLimits) => Effect.map(SqlClient, (sql) => checkOf(sql, limits))
+
+export const make = within(usualLimits)
