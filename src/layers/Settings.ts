@@ -195,7 +195,7 @@ const database = {
   ),
   DATABASE_POOL_SIZE: whole(
     16,
-    { about: "Connections of one node at the most, besides the journal's one. One of them holds the node's shards." },
+    { about: "Connections of one node at the most, besides the journal's three. One of them holds the node's shards." },
     { minimum: 4, maximum: 500 }
   ),
   DATABASE_CONNECT_TIMEOUT: duration("5 seconds", { about: "For one attempt to connect." }),

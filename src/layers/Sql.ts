@@ -120,6 +120,8 @@ const single = (settings: SqlSettings) =>
 const startupParameters = (
   settings: Pick<SqlSettings, "DATABASE_STATEMENT_TIMEOUT" | "JOURNAL_IDLE_IN_TRANSACTION">
 ): Readonly<Record<string, string>> => ({
+  // A plan kept from when a table was small would read it through when it is large.
+  plan_cache_mode: "force_custom_plan",
   // A frozen node must not keep rows locked for the one that takes over.
   idle_in_transaction_session_timeout: String(Duration.toMillis(settings.JOURNAL_IDLE_IN_TRANSACTION)),
   statement_timeout: String(Duration.toMillis(settings.DATABASE_STATEMENT_TIMEOUT))

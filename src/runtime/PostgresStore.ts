@@ -1,10 +1,15 @@
-/** The journal's store on Postgres: one dedicated connection for flushes, the pool for everything else. */
-import * as PgConnection from "@effect/sql-pg/PgConnection"
-import { DateTime, Duration, Effect, Exit, Fiber, Layer, Metric, Option, type Redacted, Scope, Semaphore } from "effect"
+/**
+ * The journal's store on Postgres: one dedicated connection for flushes, two for reading actors and what is due, and the pool for what
+ * others ask.
+ */
+import type * as PgConnection from "@effect/sql-pg/PgConnection"
+import { DateTime, Duration, Effect, Exit, Fiber, Layer, Metric, Option, type Redacted, Semaphore } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { withTimeLimit } from "../domain/TimeLimit.ts"
 import * as Fence from "./Fence.ts"
+import { loadsTogether } from "./LoadsTogether.ts"
+import * as PostgresLane from "./PostgresLane.ts"
 import {
   Conflict,
   Fenced,
@@ -19,24 +24,11 @@ import {
 } from "./Store.ts"
 import { type Counters, type CounterTable, flushStatement, type Row, toJson } from "./Table.ts"
 
+/** Connections which read actors and what is due. */
+const readersMax = 2
+
 /** How many remembered keys are loaded with an actor; older ones are looked up. */
 const loadedKeys = 500
-
-/**
- * How flushes are planned: once for each combination of parts, and by the keys of the rows they name. Tables may be empty when a plan is
- * made and full later, when reading them through would cost every flush as much as there are rows.
- */
-export const planning = {
-  plan_cache_mode: "force_generic_plan",
-  jit: "off",
-  enable_seqscan: "off",
-  enable_bitmapscan: "off",
-  enable_hashjoin: "off",
-  enable_mergejoin: "off"
-} as const
-
-/** Combinations of parts whose statements are kept. */
-const preparedStatements = 512
 
 const statements = Metric.counter("journal_statements_total", {
   description: "Statements sent for flushes, loads and sweeps",
@@ -89,56 +81,33 @@ const detailOf = (error: SqlError): string => {
   return [error.reason._tag, code, message].filter((part) => typeof part === "string" && part !== "").join(" ")
 }
 
+/** A question which the database does not take has no answer, like one that it could not be asked. */
+const lostOf = (error: Lost | Rejected) => (error._tag === "Lost" ? error : new Lost({ detail: error.detail }))
+
+const addressOf = (type: string, id: string) => `${type}/${id}`
+
 const lost = (error: SqlError) => new Lost({ detail: detailOf(error) })
-
-interface Lane {
-  readonly connection: PgConnection.PgConnection
-  readonly scope: Scope.Closeable
-}
-
-/** A connection that is made when first needed, given up when it failed, and made again for the next flush. */
-const makeLane = Effect.fnUntraced(function* (options: PostgresStoreOptions) {
-  const parent = yield* Effect.scope
-  let current: Lane | undefined
-  const mutex = Semaphore.makeUnsafe(1)
-  const connect = Effect.gen(function* () {
-    const scope = yield* Scope.fork(parent)
-    const made = yield* Effect.exit(
-      PgConnection.make({
-        url: options.url,
-        multiplex: true,
-        applicationName: "cartwright-journal",
-        preparedStatementCacheSize: preparedStatements,
-        keepAlive: "5 seconds",
-        startupParameters: {
-          idle_in_transaction_session_timeout: `${Duration.toMillis(Duration.min(options.idleInTransaction, options.pauseMax ?? options.idleInTransaction))}`,
-          ...(options.pauseMax === undefined ? {} : { idle_session_timeout: `${Duration.toMillis(options.pauseMax)}` }),
-          statement_timeout: `${Duration.toMillis(options.flushTimeout)}`,
-          ...planning
-        }
-      }).pipe(Effect.provideService(Scope.Scope, scope))
-    )
-    if (Exit.isFailure(made)) {
-      yield* Scope.close(scope, Exit.void)
-      return yield* Effect.failCause(made.cause)
-    }
-    current = { connection: made.value, scope }
-    return current
-  })
-  const acquire = mutex.withPermits(1)(
-    Effect.suspend(() => (current === undefined ? connect : Effect.succeed(current)))
-  )
-  const release = (lane: Lane) =>
-    Effect.suspend(() => {
-      if (current === lane) current = undefined
-      return Scope.close(lane.scope, Exit.void)
-    })
-  return { acquire, release }
-})
 
 export const make = Effect.fnUntraced(function* (options: PostgresStoreOptions) {
   const sql = yield* SqlClient
-  const lane = yield* makeLane(options)
+  const { idleInTransaction, pauseMax } = options
+  const lane = yield* PostgresLane.make({
+    url: options.url,
+    applicationName: "cartwright-journal",
+    parameters: {
+      idle_in_transaction_session_timeout: `${Duration.toMillis(Duration.min(idleInTransaction, pauseMax ?? idleInTransaction))}`,
+      ...(pauseMax === undefined ? {} : { idle_session_timeout: `${Duration.toMillis(pauseMax)}` }),
+      statement_timeout: `${Duration.toMillis(options.flushTimeout)}`
+    }
+  })
+  const readers = yield* Effect.replicateEffect(
+    PostgresLane.make({
+      url: options.url,
+      applicationName: "cartwright-actors",
+      parameters: { statement_timeout: `${Duration.toMillis(options.flushTimeout)}` }
+    }),
+    readersMax
+  )
   const scope = yield* Effect.scope
   const cache = new Map<string, string>()
   const alone = Semaphore.makeUnsafe(1)
@@ -168,7 +137,7 @@ export const make = Effect.fnUntraced(function* (options: PostgresStoreOptions) 
     let text = cache.get(name)
     if (text === undefined) {
       text = flushStatement(filled.map(({ part }) => part))
-      if (cache.size >= preparedStatements) cache.clear()
+      if (cache.size >= PostgresLane.preparedStatements) cache.clear()
       cache.set(name, text)
     }
     const flush = run(connection, text, [batch.guarded, ...filled.map(({ rows }) => toJson(rows))])
@@ -255,10 +224,48 @@ export const make = Effect.fnUntraced(function* (options: PostgresStoreOptions) 
       Effect.tap(Metric.update(statements, 1))
     )
 
+  const reading = readers.map((reader) => ({ reader, underWay: 0 }))
+
+  /** By a connection which plans by keys, as flushes are. One that turns out to be broken is made anew, once. */
+  const planned = (text: string, parameters: ReadonlyArray<unknown>) =>
+    Effect.suspend(() => {
+      const chosen = reading.reduce((least, one) => (one.underWay < least.underWay ? one : least))
+      const attempt = Effect.gen(function* (): Effect.fn.Return<ReadonlyArray<Row>, Lost | Rejected> {
+        const held = yield* chosen.reader.acquire.pipe(Effect.mapError(lost))
+        const exit = yield* within(run(held.connection, text, parameters))
+        if (Option.isNone(exit)) {
+          yield* chosen.reader.release(held)
+          return yield* tooSlow
+        }
+        if (Exit.isSuccess(exit.value)) return exit.value.value.rows
+        const reason = exit.value.cause.reasons.find(({ _tag }) => _tag === "Fail")
+        const error = reason?._tag === "Fail" ? classify(reason.error) : undefined
+        if (error?._tag === "Rejected") return yield* error
+        yield* chosen.reader.release(held)
+        return yield* error?._tag === "Lost" ? error : new Lost({ detail: "interrupted" })
+      })
+      chosen.underWay++
+      return attempt.pipe(
+        Effect.retry({ times: 1, while: (error) => error._tag === "Lost" && error !== tooSlow }),
+        Effect.ensuring(
+          Effect.sync(() => {
+            chosen.underWay--
+          })
+        )
+      )
+    })
+  const read = (text: string, parameters: ReadonlyArray<unknown>) => Effect.mapError(planned(text, parameters), lostOf)
+
   // One statement, and so one snapshot: a row that was read after its keys would have its last command carried out again.
-  const load: Store["Service"]["load"] = Effect.fnUntraced(function* (actors) {
-    const types = [...new Set(actors.map(({ definition }) => definition))]
-    const found = yield* query(
+  const loadNow = Effect.fnUntraced(function* (
+    actors: Parameters<Store["Service"]["load"]>[0]
+  ): Effect.fn.Return<ReadonlyArray<LoadedActor>, Lost | Rejected> {
+    const asked = [...new Map(actors.map((actor) => [addressOf(actor.definition.type, actor.id), actor])).values()]
+    // In one order, so that there are few texts to plan.
+    const types = [...new Set(asked.map(({ definition }) => definition))].toSorted((one, other) =>
+      one.type < other.type ? -1 : 1
+    )
+    const found = yield* planned(
       [
         `select a.type, a.id, null::jsonb as state, h.seq, h.key, h.fingerprint, h.refusal from unnest($1::text[], $2::text[]) as a(id, type) cross join lateral (select seq, key, fingerprint, refusal from runtime.history where actor_id = a.id and actor_type = a.type order by seq desc limit ${loadedKeys}) h`,
         ...types.map(
@@ -267,18 +274,18 @@ export const make = Effect.fnUntraced(function* (options: PostgresStoreOptions) 
         )
       ].join(" union all "),
       [
-        actors.map(({ id }) => id),
-        actors.map(({ definition }) => definition.type),
+        asked.map(({ id }) => id),
+        asked.map(({ definition }) => definition.type),
         ...types.flatMap((type) => [
           type.type,
-          actors.flatMap(({ definition, id }) => (definition === type ? [id] : []))
+          asked.flatMap(({ definition, id }) => (definition === type ? [id] : []))
         ])
       ]
     )
     const rowsOf = new Map<string, Row>()
     const keysOf = new Map<string, Array<LoadedActor["keys"][number]>>()
     for (const row of found) {
-      const address = `${String(row["type"])}/${String(row["id"])}`
+      const address = addressOf(String(row["type"]), String(row["id"]))
       if (row["seq"] === null) {
         rowsOf.set(address, row["state"] as Row)
         continue
@@ -288,14 +295,17 @@ export const make = Effect.fnUntraced(function* (options: PostgresStoreOptions) 
       keysOf.set(address, keys)
     }
     return actors.map(({ definition, id }): LoadedActor => {
-      const keys = keysOf.get(`${definition.type}/${id}`) ?? []
+      const address = addressOf(definition.type, id)
+      const keys = keysOf.get(address) ?? []
       return {
-        row: rowsOf.get(`${definition.type}/${id}`),
+        row: rowsOf.get(address),
         keys: keys.sort((left, right) => left.seq - right.seq),
         keysComplete: keys.length < loadedKeys
       }
     })
   })
+
+  const load = yield* loadsTogether({ load: loadNow, atOnce: readersMax })
 
   return Store.of({
     transact,
@@ -303,17 +313,17 @@ export const make = Effect.fnUntraced(function* (options: PostgresStoreOptions) 
     load,
     query,
     findKey: (definition, id, key) =>
-      query(
+      read(
         "select seq, key, fingerprint, refusal from runtime.history where actor_id = $1 and actor_type = $2 and key = $3 limit 1",
         [id, definition.type, key]
       ).pipe(Effect.map((rows) => (rows[0] === undefined ? undefined : rememberedOf(rows[0])))),
     history: (type, id, afterSeq, limit) =>
-      query(
+      read(
         "select seq, command, events, refusal is not null as refused, cause, at from runtime.history where actor_id = $1 and actor_type = $2 and seq > $3 order by seq limit $4",
         [id, type, afterSeq, limit]
       ).pipe(Effect.map((rows) => rows.map(historyRowOf))),
     timers: ({ after, before, buckets, limit, urgent }) =>
-      query(
+      read(
         `select actor_type, actor_id, name, bucket, due_at from runtime.timers where bucket = any($1::int[]) and due_at < $2::timestamptz ${urgent ? "and urgent" : ""} ${after === undefined ? "" : "and (due_at, actor_id, actor_type, name) > ($4::timestamptz, $5, $6, $7)"} order by due_at, actor_id, actor_type, name limit $3`,
         [
           buckets,
@@ -323,12 +333,12 @@ export const make = Effect.fnUntraced(function* (options: PostgresStoreOptions) 
         ]
       ).pipe(Effect.map((rows) => rows.map(timerRowOf))),
     notices: ({ after, buckets, limit, parked }) =>
-      query(
+      read(
         `select bucket, source_type, source_id, seq, ordinal, receiver_type, receiver_id, message, attempts, due_at from runtime.notices n where bucket = any($1::int[]) and parked_at is ${parked ? "not " : ""}null ${after === undefined ? "" : "and (source_id, source_type, seq, ordinal) > ($3, $4, $5, $6)"} and not exists (select 1 from runtime.notices p where p.source_id = n.source_id and p.source_type = n.source_type and p.receiver_type = n.receiver_type and p.receiver_id = n.receiver_id and p.parked_at is not null and (p.seq, p.ordinal) < (n.seq, n.ordinal)) order by source_id, source_type, seq, ordinal limit $2`,
         [buckets, limit, ...(after === undefined ? [] : [after.sourceId, after.sourceType, after.seq, after.ordinal])]
       ).pipe(Effect.map((rows) => rows.map(noticeRowOf))),
     noticeFailed: (notice, outcome) =>
-      query(
+      read(
         "update runtime.notices set attempts = attempts + 1, error = $5, due_at = $6::timestamptz, parked_at = case when $7::boolean then $6::timestamptz end where source_id = $1 and source_type = $2 and seq = $3 and ordinal = $4",
         [
           notice.sourceId,

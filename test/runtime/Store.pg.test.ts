@@ -1,7 +1,7 @@
 import * as PgConnection from "@effect/sql-pg/PgConnection"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { planning } from "../../src/runtime/PostgresStore.ts"
+import { planning } from "../../src/runtime/PostgresLane.ts"
 import {
   acknowledgeNotices,
   changeCounters,
@@ -45,6 +45,35 @@ describe("given tables which were small when the plans of flushes were made", ()
       const scans = (lines: ReadonlyArray<string>) => lines.filter((line) => line.includes("Seq Scan"))
       assert.notDeepEqual(scans(yield* plan({})), [])
       assert.deepStrictEqual(scans(yield* plan(planning)), [])
+    })
+  )
+})
+
+describe("given actors which were read when there were hardly any", () => {
+  it.live("when there are many, then reading them still reads no more than the rows they have", () =>
+    Effect.gen(function* () {
+      const { open, sql } = yield* onPostgres
+      const store = yield* open
+      const scanned = Effect.map(
+        sql<{ readonly rows: number }>`
+          select sum(seq_tup_read)::int as rows from pg_stat_user_tables where schemaname || '.' || relname in (${account.table.name}, 'runtime.history')`,
+        ([row]) => row!.rows
+      )
+      const actors = Array.from({ length: 5 }, (_, index) => ({ definition: account, id: `a${index}` }))
+      // Often enough for Postgres to settle for a plan, and again when what has been read is to be told.
+      const readAll = Effect.replicateEffect(store.load(actors), 100, { concurrency: 4 })
+      const readAndTold = Effect.all([readAll, Effect.sleep("1200 millis"), readAll])
+      const grow = (prefix: string, count: number) => sql`
+        insert into toy.accounts (id, version, balance, moves, created_at, updated_at)
+        select ${prefix} || n, 1, 0, 0, now(), now() from generate_series(1, ${count}::int) n`
+      // The planner knows how small the table is.
+      yield* grow("few", 20)
+      yield* sql`analyze`
+      yield* readAndTold
+      yield* grow("many", 20_000)
+      const before = yield* scanned
+      yield* readAndTold
+      assert.strictEqual((yield* scanned) - before, 0)
     })
   )
 })
