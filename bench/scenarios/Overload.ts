@@ -7,6 +7,7 @@ import { aligned, percentile } from "../Results.ts"
 import { type BenchFailed, machine, secret, type Stage } from "../Stage.ts"
 import * as StormOrders from "../StormOrders.ts"
 import type { Weather } from "../StormOrders.ts"
+import * as Usage from "../Usage.ts"
 
 export interface OverloadOptions {
   readonly seconds: number
@@ -62,7 +63,7 @@ export const run = Effect.fn("Overload.run")(function* (
   const rate = peak.answeredPerSecond * options.times
   const storm = { ...at, name: "crowd", customers: 300, connections: 300, rate }
   const memoryMb = [yield* memory]
-  const raged = figuresOf(yield* crowd(storm))
+  const raged = figuresOf(yield* Usage.profiled(stage, subject)(crowd(storm)))
   memoryMb.push(yield* memory)
   yield* crowd(storm)
   memoryMb.push(yield* memory)

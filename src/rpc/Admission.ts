@@ -44,6 +44,8 @@ export class Places {
   /** What callers have cost lately by calls which can never be carried out. */
   private readonly blamed = new Map<string, number>()
   private let = { in: 0, out: 0 }
+  /** Milliseconds of the quickest call which has ended lately, of those that wait for nobody outside. */
+  private quickest = Number.POSITIVE_INFINITY
   /** One for all of an interval: an error of its own for each call would cost more than the refusal. */
   private busy = new Unavailable({ retryAfterMs: retryAfterLeast })
 
@@ -76,8 +78,10 @@ export class Places {
     this.of.set(caller, (this.of.get(caller) ?? 0) + 1)
   }
 
-  leave(caller: string): void {
+  /** `took`: milliseconds, of a call which waits for nobody outside. */
+  leave(caller: string, took = Number.POSITIVE_INFINITY): void {
     this.inFlight--
+    this.quickest = Math.min(this.quickest, took)
     const own = this.of.get(caller)! - 1
     if (own === 0) this.of.delete(caller)
     else this.of.set(caller, own)
@@ -89,7 +93,10 @@ export class Places {
   }
 
   /** Called once an interval with the least that work has waited in it. */
-  adapt(delay: number, delayMax: number): void {
+  adapt(waited: number, delayMax: number): void {
+    // A queue before the database, or anywhere else that nobody looks at: even the quickest call has stood in it.
+    const delay = this.quickest === Number.POSITIVE_INFINITY ? waited : Math.max(waited, this.quickest - quickWithin)
+    this.quickest = Number.POSITIVE_INFINITY
     if (delay > delayMax) this.limit = Math.max(this.least, Math.floor(Math.min(this.limit, this.inFlight + 1) * 0.8))
     // Places nobody has asked for say nothing of whether there could be more.
     else if (this.let.out > 0 || this.inFlight >= this.limit / 2)
@@ -111,6 +118,8 @@ const placesFirst = 512
 const shareLeast = 8
 const retryAfterLeast = 250
 const retryAfterMost = 5000
+/** The quickest of all calls takes less while none waits, also with all processors at work. */
+const quickWithin = 100
 /** So many faults a caller may cause at once, and two a second from then on. */
 const blameMax = 10
 const forgivenAtOnce = (2 * interval) / 1000

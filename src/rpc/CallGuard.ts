@@ -60,9 +60,10 @@ const make = Effect.fnUntraced(function* (limits: CallLimits) {
       const refusal = admission.refusal(caller)
       if (refusal !== undefined) return Effect.fail(refusal)
       admission.enter(caller)
+      const from = performance.now()
       return Effect.onExit(bounded, (exit) =>
         Effect.sync(() => {
-          admission.leave(caller)
+          admission.leave(caller, waitsForOthers.has(rpc._tag) ? undefined : performance.now() - from)
           const kind = hopeless(exit)
           if (kind !== undefined) admission.blame(caller, kind)
         })
@@ -82,6 +83,9 @@ const make = Effect.fnUntraced(function* (limits: CallLimits) {
     )
   })
 })
+
+/** Calls which are answered when a payment provider has answered, and say nothing of how busy the node is. */
+const waitsForOthers: ReadonlySet<string> = new Set(["ConfirmCheckout", "CapturePayment", "RefundPayment"])
 
 /** Why the same call will never be carried out, where that is so. */
 const hopeless = (exit: Exit.Exit<unknown, unknown>): "conflict" | "fault" | undefined => {

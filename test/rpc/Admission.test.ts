@@ -45,6 +45,25 @@ describe("given work which waits for longer than it may", () => {
   })
 })
 
+describe("given a queue which only shows in how long calls take", () => {
+  it("when even the quickest takes long, then places shrink; when one is quick, or all wait for somebody else, they do not", () => {
+    const places = new Places(4000)
+    const rounds = (took: ReadonlyArray<number | undefined>) => {
+      for (let round = 0; round < 30; round++) {
+        const taken = crowd(places, 1000)
+        for (let index = 0; index < taken; index++) places.leave(`customer ${index}`, took[index % took.length])
+        places.adapt(0, 25)
+      }
+    }
+    rounds([140, 600, undefined])
+    assert.strictEqual(places.limit, 64)
+    rounds([600, 110])
+    assert.isAbove(places.limit, 500)
+    rounds([undefined])
+    assert.isAbove(places.limit, 1000)
+  })
+})
+
 describe("given one caller who sends most calls", () => {
   it("when it has a quarter of the places, then it gets no more, and others do", () => {
     const places = new Places(100)
