@@ -7,6 +7,8 @@ interface Visit {
   readonly secret: string
 }
 
+export const customerName = (customer: number) => `bench-customer-${customer}`
+
 /** A checkout and the number of its customer. */
 export interface Checkout {
   readonly customer: number

@@ -1,9 +1,11 @@
 /** What a scenario asks of the process that makes a storm, and what it hears back. */
 import { fileURLToPath } from "node:url"
 import { Effect, type Scope } from "effect"
+import type { Checkout } from "./LoadOrders.ts"
 import * as Processes from "./Processes.ts"
 import type { ProcessFailed } from "./Processes.ts"
 
+/** Carts are filled, each call one of its own, unless there are checkouts to confirm. */
 export interface Storm {
   readonly id: number
   readonly url: string
@@ -16,6 +18,8 @@ export interface Storm {
   readonly seconds: number
   /** Calls a second, answered or not; absent, each connection asks again when it has its answer. */
   readonly rate?: number
+  /** To be confirmed, one after another, each by its own customer. */
+  readonly checkouts?: ReadonlyArray<Checkout>
   /** What all calls have in common, where they do: then each is something else under the same key. */
   readonly key?: string
   readonly cartId?: string
@@ -28,6 +32,8 @@ export interface Weather {
   readonly answered: ReadonlyArray<number>
   readonly refused: ReadonlyArray<number>
   readonly retryAfterMs: ReadonlyArray<number>
+  /** Of checkouts. */
+  readonly confirmed: ReadonlyArray<string>
   /** Other refusals, by name. */
   readonly other: Readonly<Record<string, number>>
   readonly unanswered: number

@@ -4,7 +4,7 @@ import { newCheckoutId, newId } from "../src/client/NewId.ts"
 import { StorefrontClient } from "../src/client/StorefrontClient.ts"
 import { CustomerId } from "../src/domain/Ids.ts"
 import { AuthTokens } from "../src/rpc/AuthTokens.ts"
-import type { Checkout, Order, ReportTo, Report } from "./LoadOrders.ts"
+import { type Checkout, customerName, type Order, type Report, type ReportTo } from "./LoadOrders.ts"
 
 type Client = Context.Service.Shape<typeof StorefrontClient>
 
@@ -32,7 +32,7 @@ const customersOf = Effect.fnUntraced(function* ({ secret, urls }: Pick<Order, "
   while (known.length < count) {
     const from = known.length % urls.length
     const { token } = yield* issue!({
-      customerId: CustomerId.make(`bench-customer-${known.length}`),
+      customerId: CustomerId.make(customerName(known.length)),
       role: "customer",
       timeToLive: Duration.days(1)
     })

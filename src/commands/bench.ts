@@ -226,14 +226,17 @@ const overload = Command.make(
   {
     seconds: whole("seconds", 10, "How long each storm lasts"),
     times: whole("times", 3, "Calls that are sent, times those that can be answered"),
+    storms: whole("storms", 3, "Storms of confirmations, and as many of carts"),
     skus,
     profile
   },
   (flags) =>
     play(
       flags,
-      (stage) => Effect.scoped(Overload.run(stage, { seconds: flags.seconds, times: flags.times })),
-      Overload.tableOf
+      (stage) =>
+        Effect.scoped(Overload.run(stage, { seconds: flags.seconds, times: flags.times, storms: flags.storms })),
+      Overload.tableOf,
+      Overload.violationsOf
     )
 ).pipe(Command.withDescription("What a node does with three times as many calls as it can answer"))
 
