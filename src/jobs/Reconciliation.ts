@@ -11,6 +11,7 @@ import { Currency } from "../domain/Money.ts"
 import type { Unavailable } from "../domain/Refusals.ts"
 import { Alert, type AlertDetails, AlertId } from "../entities/alert/Alert.ts"
 import { Placement } from "../runtime/Placement.ts"
+import { detailOf } from "../runtime/PostgresStore.ts"
 import type { Check, CheckGroup, Finding, Page, Run } from "../workflows/reconciliation/Check.ts"
 
 /** When the checks of a group are run by themselves: so often, or once a day, so long after midnight UTC. */
@@ -379,6 +380,9 @@ export const latestOf = (now: DateTime.Utc, schedule: ReconciliationSchedule): D
   return DateTime.makeUnsafe(Math.floor((now.epochMilliseconds - after) / every) * every + after)
 }
 
+const stopped = (why: unknown): Effect.Effect<boolean> =>
+  Effect.as(Effect.logWarning("Reconciliation stopped half-way; it goes on later", why), false)
+
 /** On one node at a time. For a moment two may think they are the one, when a node was cut off: then one overtakes the other. */
 export const layer = (
   options: ReconciliationOptions
@@ -390,9 +394,9 @@ export const layer = (
         now - begun < Duration.toMillis(settledAfter(options)) ? once : Effect.andThen(schedule, once)
       ).pipe(
         Effect.catchTag("Overtaken", () => Effect.succeed(false)),
-        Effect.catchCause((cause) =>
-          Effect.as(Effect.logWarning("Reconciliation stopped half-way; it goes on later", cause), false)
-        ),
+        // While the database is away this is told again and again.
+        Effect.catchTag("SqlError", (error) => stopped(detailOf(error))),
+        Effect.catchCause(stopped),
         Effect.flatMap((more) => (more ? Effect.void : Effect.sleep(options.pollInterval))),
         Effect.forever
       )

@@ -7,6 +7,7 @@ import { Clock, DateTime, Duration, Effect, type Layer, Metric, Option } from "e
 import { type Sharding, Singleton } from "effect/cluster"
 import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
+import { detailOf } from "../runtime/PostgresStore.ts"
 import * as Purge from "../runtime/Purge.ts"
 
 /** Actors, and how long they are remembered after they are over. */
@@ -83,6 +84,8 @@ export const pass = Effect.fn("Retention.pass")(function* ({
   return gone
 })
 
+const stopped = (why: unknown) => Effect.logWarning("Retention stopped half-way; it begins anew", why)
+
 /** On one node at a time. For a moment two may think they are the one, when a node was cut off: each row goes once all the same. */
 export const layer = (options: RetentionOptions): Layer.Layer<never, never, Sharding.Sharding | SqlClient> =>
   Singleton.make(
@@ -93,7 +96,8 @@ export const layer = (options: RetentionOptions): Layer.Layer<never, never, Shar
         return rows === 0 ? Effect.void : Effect.logInfo("Forgotten past its horizon", Object.fromEntries(gone))
       }),
       // What could not be looked through this time is next time.
-      Effect.catchCause((cause) => Effect.logWarning("Retention stopped half-way; it begins anew", cause)),
+      Effect.catchTag("SqlError", (error) => stopped(detailOf(error))),
+      Effect.catchCause(stopped),
       Effect.andThen(Effect.sleep(options.interval)),
       Effect.forever,
       Effect.delay(Duration.min(settleFor, options.interval))

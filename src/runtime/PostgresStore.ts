@@ -76,7 +76,8 @@ const classify = (error: SqlError): StoreError => {
   return lost(error)
 }
 
-const detailOf = (error: SqlError): string => {
+/** What the database said, without the statement, in a line. */
+export const detailOf = (error: SqlError): string => {
   const { code, message } = causeOf(error)
   return [error.reason._tag, code, message].filter((part) => typeof part === "string" && part !== "").join(" ")
 }

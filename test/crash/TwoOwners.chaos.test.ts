@@ -1,9 +1,12 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Layer, Result, Schedule } from "effect"
+import { Context, Effect, Fiber, Layer, Redacted, Result, Schedule } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
+import { Currency } from "../../src/domain/Money.ts"
 import { PaymentMethodToken } from "../../src/entities/checkoutSession/CheckoutSession.ts"
 import { operatorRefund } from "../../src/entities/payment/Refund.ts"
+import * as MemoryGateway from "../../src/gateways/MemoryGateway.ts"
+import { PaymentGateway } from "../../src/gateways/PaymentGateway.ts"
 import { migrate } from "../../src/migrations/Migrations.ts"
 import { Placement } from "../../src/runtime/Placement.ts"
 import { PaymentProvider } from "../../src/sandbox/PaymentProvider.ts"
@@ -162,6 +165,53 @@ describe("given two nodes which both believe to own everything", () => {
               assert.strictEqual(yield* confirmOn(node, second), "PaymentDeclined")
               assert.strictEqual(yield* confirmOn(node, third), "Confirmed")
             }
+            assert.deepStrictEqual(yield* Shop.violations, [])
+          }).pipe(Effect.provide(one))
+        }).pipe(Effect.provide(Shop.gateway()))
+      }).pipe(Effect.scoped),
+    120_000
+  )
+
+  it.live(
+    "when one takes over while the other's authorization is still under way, and may not call the provider, then no hold is left",
+    () =>
+      Effect.gen(function* () {
+        const url = yield* freshDatabase
+        yield* migrate.pipe(Effect.provide(PgClient.layer({ url })))
+        yield* Effect.gen(function* () {
+          const one = yield* Layer.build(Layer.fresh(Shop.shopOn(url)))
+          const { faults, ledger } = yield* PaymentProvider
+          const away = yield* Layer.build(
+            MemoryGateway.layer({ ...Shop.gatewayLimits(Shop.quickLimits), breakerFailures: 1 })
+          )
+          yield* Effect.gen(function* () {
+            yield* Shop.stock([{ sku: "tea", price: 1250n, onHand: { berlin: 20 } }])
+            const { checkoutId, confirm } = yield* Shop.prepare({ lines: { tea: 1 } })
+            faults.inject({ operation: "create", fault: { _tag: "Unavailable" }, times: 1 })
+            yield* Effect.flip(
+              Context.get(away, PaymentGateway).createIntent({
+                key: "of nobody",
+                amount: { amount: 100n, currency: Currency.make("EUR") },
+                checkoutId: "of nobody",
+                customerId: "of nobody",
+                paymentMethod: Redacted.make("pm_card_visa")
+              })
+            )
+            faults.inject({ operation: "confirm", fault: { _tag: "Delay", ms: 3000 }, times: 1 })
+            const confirming = yield* Effect.forkChild(Effect.result(confirm()))
+            const sql = yield* SqlClient
+            yield* eventually(
+              sql<{ intent: string | null }>`select intent from payment.payments where id = ${checkoutId}`,
+              ([payment]) => typeof payment?.intent === "string"
+            )
+            yield* Layer.build(Layer.fresh(Shop.shopOn(url).pipe(Layer.provide(Layer.succeedContext(away)))))
+            yield* Fiber.join(confirming)
+            const held = Effect.sync(() => {
+              const { authorized, status } = ledger.ofCheckout(checkoutId)[0]!
+              return { authorized: authorized.times, status }
+            })
+            yield* eventually(held, ({ authorized }) => authorized === 1)
+            yield* eventually(held, ({ status }) => status === "canceled")
             assert.deepStrictEqual(yield* Shop.violations, [])
           }).pipe(Effect.provide(one))
         }).pipe(Effect.provide(Shop.gateway()))

@@ -122,7 +122,10 @@ const look = (
     })
   )
 
-/** Sets the funds aside. With `again` something may have been said before, so the provider is asked first. */
+/**
+ * Sets the funds aside. With `again` something may have been said before, so the provider is asked first; that it knows of nothing yet does not
+ * mean that nothing will come.
+ */
 export const authorize = (
   gateway: Gateway,
   id: string,
@@ -142,7 +145,8 @@ export const authorize = (
           Effect.succeed({ _tag: "Declined", code, message: "The payment could not be confirmed." }),
           { _tag: "Unknown" }
         ),
-      ProviderUnavailable: (error) => Effect.succeed<Authorization>(away(error)),
+      // What was not carried out now may still be on its way from before.
+      ProviderUnavailable: (error) => Effect.succeed<Authorization>(again ? { _tag: "Unknown" } : away(error)),
       OutcomeUnknown: (error) => look(gateway, intent, Effect.succeed(unknownOf(error)), unknownOf(error))
     })
   )
