@@ -4,7 +4,7 @@
  * somebody else, are no reason: another process would fare no better.
  */
 import { Worker } from "node:worker_threads"
-import { Clock, Duration, Effect, Layer, Metric } from "effect"
+import { Duration, Effect, Layer, Metric } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { Journal } from "../runtime/Journal.ts"
 import { Store } from "../runtime/Store.ts"
@@ -49,17 +49,13 @@ const watchProgress = Effect.fnUntraced(function* ({
     Effect.map(([row]) => row?.locked === false),
     Effect.orElseSucceed(() => false)
   )
-  let answeringSince: number | undefined
+  /** Looks, and not the time: a process that was frozen as a whole has missed nothing. */
+  let inVain = 0
   const look = Effect.gen(function* () {
     const silent = yield* silentFor
     yield* Metric.update(silence, Duration.toSeconds(silent))
-    if (Duration.isLessThan(silent, suspicious) || !(yield* answers)) {
-      answeringSince = undefined
-      return
-    }
-    const now = yield* Clock.currentTimeMillis
-    answeringSince ??= now
-    if (now - answeringSince < Duration.toMillis(exitAfter)) return
+    inVain = Duration.isLessThan(silent, suspicious) || !(yield* answers) ? 0 : inVain + 1
+    if ((inVain - 1) * Duration.toMillis(lookEvery) < Duration.toMillis(exitAfter)) return
     yield* Effect.logFatal(
       `No step has become durable for ${Math.round(Duration.toSeconds(silent))} s, although the database answers: this node ends itself`
     )
