@@ -107,10 +107,12 @@ export const checkCompensations = ({ compensations, orders }: Snapshot, charges:
     ...orders
       .filter(({ id, settlementOpen }) => settlementOpen && !recorded.has(id))
       .map(({ id, status }) => `${id}: ${status}, its money is not given back, and no record says so`),
-    ...compensations.flatMap(({ error, id, orderId }) => [
+    ...compensations.flatMap(({ earlier, error, id, orderId }) => [
       ...(error === "" ? [`${id}: the record says no cause`] : []),
       ...(orderOf.has(orderId) || charged.has(orderId) ? [] : [`${id}: neither order nor payment is known`]),
-      ...(live.has(orderOf.get(orderId)?.status ?? "") ? [`${id}: its order is confirmed all the same`] : [])
+      ...(!earlier && live.has(orderOf.get(orderId)?.status ?? "")
+        ? [`${id}: its order is confirmed all the same`]
+        : [])
     ])
   ]
   return {

@@ -21,7 +21,15 @@ const Notice = Schema.Struct({
   error: Schema.NullOr(text),
   parked: Schema.Boolean
 })
-const Compensation = Schema.Struct({ id: text, orderId: text, operation: text, status: text, error: text })
+const Compensation = Schema.Struct({
+  id: text,
+  orderId: text,
+  operation: text,
+  status: text,
+  error: text,
+  /** Of an attempt which another has followed. */
+  earlier: Schema.Boolean
+})
 /** Counters of one place, and the sums of all their changes. */
 const Place = Schema.Struct({
   place: text,
@@ -70,8 +78,9 @@ export const readSnapshot = Effect.fn("chaos.readSnapshot")(function* (): Effect
       (select coalesce(jsonb_agg(jsonb_build_object('kind', kind, 'id', id, 'state', state)), '[]') from unfinished) as unfinished,
       (select coalesce(jsonb_agg(jsonb_build_object('from', source_type || ' ' || source_id, 'to', receiver_type || ' ' || receiver_id,
         'attempts', attempts, 'error', error, 'parked', parked_at is not null)), '[]') from runtime.notices) as notices,
-      (select coalesce(jsonb_agg(jsonb_build_object('id', id, 'orderId', order_id, 'operation', operation_type, 'status', status,
-        'error', error_message)), '[]') from payment.failed_compensations) as compensations,
+      (select coalesce(jsonb_agg(jsonb_build_object('id', c.id, 'orderId', order_id, 'operation', operation_type, 'status', c.status,
+        'error', error_message, 'earlier', coalesce(c.attempt < p.attempt, false))), '[]')
+        from payment.failed_compensations c left join payment.payments p on p.id = c.order_id) as compensations,
       (select coalesce(jsonb_agg(jsonb_build_object('place', s.sku || ' in ' || s.warehouse_id,
         'counters', jsonb_build_object('on_hand', s.on_hand, 'reserved', s.reserved, 'committed', s.committed, 'damaged', s.damaged),
         'ledger', jsonb_build_object('on_hand', coalesce(f.on_hand, 0), 'reserved', coalesce(f.reserved, 0),

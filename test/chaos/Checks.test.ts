@@ -118,7 +118,14 @@ describe("the check of notices", () => {
 })
 
 describe("the check of failed compensations", () => {
-  const record = { id: `void:${id}:1`, orderId: id, operation: "void_authorization", status: "pending", error: "503" }
+  const record = {
+    id: `void:${id}:1`,
+    orderId: id,
+    operation: "void_authorization",
+    status: "pending",
+    error: "503",
+    earlier: false
+  }
   const cancelled = { ...order, status: "cancelled", settlementOpen: true }
   const never = { times: 0, amount: 0 }
   const charge: Charge = {
@@ -146,6 +153,10 @@ describe("the check of failed compensations", () => {
     assert.lengthOf(problems({ orders: [cancelled], compensations: [{ ...record, error: "" }] }), 1)
     assert.lengthOf(problems({ compensations: [record] }, []), 1)
     assert.lengthOf(problems({ orders: [order], compensations: [record] }), 1)
+  })
+
+  it("passes a record of an attempt behind which another one was confirmed", () => {
+    assert.deepStrictEqual(problems({ orders: [order], compensations: [{ ...record, earlier: true }] }), [])
   })
 })
 
