@@ -107,10 +107,10 @@ export const make = Effect.gen(function* () {
       timers.onDue(
         definition.type,
         Effect.fnUntraced(function* (id, name, dueAt) {
-          let found = yield* cell(definition, id)
+          const found = yield* cell(definition, id)
           if (!isDue(found, name, dueAt)) {
             // An edit since it was read has moved it; or what is in memory is older, since another node has had the actor meanwhile.
-            found = yield* journal.reread(found)
+            yield* journal.reread([found])
             if (!isDue(found, name, dueAt)) return
           }
           const command = wake(name, found.state)

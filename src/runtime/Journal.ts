@@ -230,8 +230,8 @@ export class Journal extends Context.Service<
       id: string,
       bucket: number
     ) => { readonly [K in keyof Ds]: Cell<Ds[K]> }
-    /** The actor as it is in its row: for whoever has reason to believe that another node has changed it. */
-    readonly reread: <D extends AnyDefinition>(cell: Cell<D>) => Effect.Effect<Cell<D>, Unavailable>
+    /** Brings actors in memory to what their rows say: for whoever has reason to believe that another node has changed them. */
+    readonly reread: (cells: ReadonlyArray<Cell>) => Effect.Effect<void, Unavailable>
     /** Forgets the actors of buckets which another node owns now. */
     readonly release: (buckets: ReadonlySet<number>) => Effect.Effect<void>
     /** Resolves when the actor is at a version above `version`, or has left this node; never fails, so bound the wait. */
@@ -358,6 +358,7 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
       cell.loaded = true
       cell.readAt = reads
     })
+    for (const { address, version } of cells) wakeWatchers(address, version)
   })
 
   /** Runs the bodies of a batch; gives what to write, and what to do when it is durable. */
@@ -970,11 +971,13 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
     cell: (definition, id, bucket) => Effect.map(cells([definition], id, bucket), ([cell]) => cell as never),
     cells,
     absent,
-    reread: (cell) =>
-      Effect.suspend(() => {
-        cell.loaded = false
-        return Effect.as(ensureLoaded([cell]), cell)
-      }),
+    reread: (given) =>
+      Effect.suspend(() =>
+        closed
+          ? Effect.fail(new Unavailable({ retryAfterMs: 1000 }))
+          : // A read which has begun before this one may not know of what is looked for: it is not joined.
+            Effect.mapError(reload(given, false), () => new Unavailable({ retryAfterMs: 1000 }))
+      ),
     release: (buckets) =>
       Effect.sync(() => {
         const settled = monotonic() + Duration.toMillis(settleFor)

@@ -152,7 +152,8 @@ export const make = Effect.fnUntraced(function* (options: WorkflowEngineOptions)
     expected: (state: ExecutionState) => boolean
   ) {
     const cell = yield* cellOf(id, bucket)
-    return cell.state._tag === "Finished" || expected(cell.state) ? cell : yield* journal.reread(cell)
+    if (cell.state._tag !== "Finished" && !expected(cell.state)) yield* journal.reread([cell])
+    return cell
   })
 
   /** Runs the body of an execution, unless it is under way here. */

@@ -1,6 +1,6 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Fiber, Layer, Redacted, Result, Schedule } from "effect"
+import { Context, Duration, Effect, Fiber, Layer, Redacted, Result, Schedule } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { Currency } from "../../src/domain/Money.ts"
 import { PaymentMethodToken } from "../../src/entities/checkoutSession/CheckoutSession.ts"
@@ -214,6 +214,54 @@ describe("given two nodes which both believe to own everything", () => {
             yield* eventually(held, ({ status }) => status === "canceled")
             assert.deepStrictEqual(yield* Shop.violations, [])
           }).pipe(Effect.provide(one))
+        }).pipe(Effect.provide(Shop.gateway()))
+      }).pipe(Effect.scoped),
+    120_000
+  )
+
+  it.live(
+    "when the one which knows of an earlier attempt only is left with a capture to retry, then it takes it to its end",
+    () =>
+      Effect.gen(function* () {
+        const url = yield* freshDatabase
+        yield* migrate.pipe(Effect.provide(PgClient.layer({ url })))
+        const { checkout } = Shop.quickLimits
+        const captureBackoff = { base: Duration.seconds(3), cap: Duration.seconds(3) }
+        const limits = { ...Shop.quickLimits, checkout: { ...checkout, captureBackoff } }
+        yield* Effect.gen(function* () {
+          const alone = yield* Layer.build(Layer.fresh(Shop.shopOn(url, limits)))
+          yield* Effect.gen(function* () {
+            yield* Shop.stock([{ sku: "tea", price: 1250n, onHand: { berlin: 20 } }])
+            const { by, checkoutId, confirm, session } = yield* Shop.prepare({
+              lines: { tea: 1 },
+              card: "pm_card_chargeDeclined"
+            })
+            assert.strictEqual((yield* Effect.flip(confirm()))._tag, "PaymentDeclined")
+            const paymentMethod = PaymentMethodToken.make("pm_card_visa")
+            yield* session.SetPaymentMethod({ key: Shop.key(), by, paymentMethod })
+            const { faults, ledger } = yield* PaymentProvider
+            faults.inject({ operation: "capture", fault: { _tag: "Unavailable" }, times: 1 })
+            const sql = yield* SqlClient
+            const saga = Effect.map(
+              sql<{ saga: string }>`select saga_state as saga from payment.payments where id = ${checkoutId}`,
+              ([row]) => row?.saga
+            )
+            yield* Effect.gen(function* () {
+              const gone = yield* Layer.build(Layer.fresh(Shop.shopOn(url, limits)))
+              yield* Context.get(gone, Placement)
+                .client(Checkout)(checkoutId)
+                .Confirm({ by, confirmKey: Shop.key() })
+                .pipe(Effect.retry(whileBusy), Effect.ignore, Effect.forkScoped)
+              yield* eventually(
+                sql`select id from runtime.workflows where name = 'CapturePayment'`,
+                (found) => found.length === 1
+              )
+            }).pipe(Effect.scoped)
+            assert.strictEqual(yield* saga, "capture_failed")
+            yield* eventually(saga, (found) => found === "captured")
+            assert.deepStrictEqual(ledger.ofCheckout(checkoutId).at(-1)!.captured, { times: 1, amount: 1740 })
+            assert.deepStrictEqual(yield* Shop.violations, [])
+          }).pipe(Effect.provide(alone))
         }).pipe(Effect.provide(Shop.gateway()))
       }).pipe(Effect.scoped),
     120_000

@@ -330,6 +330,56 @@ describe("given stock that cannot be given back", () => {
   })
 })
 
+describe("given records of an order that is paid and confirmed after all", () => {
+  layer(Shop.layer(later), { excludeTestServices: true })((it) => {
+    it.effect("when they are retried, then they end, and neither its money nor its stock is touched", () =>
+      Effect.gen(function* () {
+        const sql = yield* SqlClient
+        const placement = yield* Placement
+        const provider = yield* PaymentProvider
+        yield* Shop.stock([{ sku: "kept", price: 700n, onHand: { berlin: 10 } }])
+        const { checkoutId, confirm } = yield* Shop.prepare({ lines: { kept: 2 } })
+        yield* confirm()
+        const orderId = OrderId.make(checkoutId)
+        const stands = Effect.map(
+          sql`
+            select o.status, o.payment_status, s.committed, p.saga_state, p.refunded
+            from orders.orders o join payment.payments p using (id), warehouse.stock s where o.id = ${checkoutId} and s.sku = 'kept'`,
+          ([row]) => ({ ...row })
+        )
+        const before = yield* stands
+        assert.deepInclude(before, { status: "confirmed", saga_state: "captured", committed: 2 })
+        const operations: ReadonlyArray<CompensationOperation> = [
+          "void_authorization",
+          "release_reservations",
+          "restock",
+          "order_compensation"
+        ]
+        for (const operation of operations) {
+          const id = failedCompensationId(orderId, operation, 1)
+          yield* sql`
+            insert into payment.failed_compensations (id, order_id, operation_type, authorization_id, reservation_ids, customer_id, total_amount,
+              currency, reason, error_message, created_at, updated_at, recorded_at)
+            select ${id}, id, ${operation}, intent, ${JSON.stringify([`${checkoutId}.1.0`])}::text::jsonb, customer_id, amount, currency,
+              'payment_failed', 'of a node which did not know', now(), now(), now()
+            from payment.payments where id = ${checkoutId}`
+          const record = placement.client(FailedCompensation)(id)
+          yield* record.Retry(retry(olga))
+          yield* eventually(record.GetFailedCompensation(), ({ status }) => status === "resolved")
+        }
+        assert.deepStrictEqual(yield* stands, before)
+        assert.deepInclude(provider.ledger.ofCheckout(checkoutId)[0], {
+          refunded: { times: 0, amount: 0 },
+          voided: { times: 0, amount: 0 }
+        })
+        // Rows which this test has made have no past.
+        const found = (yield* Shop.violations).filter(({ problem }) => problem !== "history with a gap")
+        assert.deepStrictEqual(found, [])
+      })
+    )
+  })
+})
+
 describe("given a record of each operation", () => {
   layer(Shop.layer(later), { excludeTestServices: true })((it) => {
     it.effect("when operators retry them, then each is done by its own means, and resolved (T-CMP-03)", () =>

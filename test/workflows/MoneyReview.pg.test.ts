@@ -156,8 +156,7 @@ describe("given confirmed orders whose money is held", () => {
         assert.lengthOf(ledger.ofCheckout(checkoutId), 1)
         const placement = yield* Placement
         const { Review } = placement.client(MoneyReview)(checkoutId)
-        // What is remembered is not what stands in the table: nothing is done before it was read again.
-        yield* Effect.flip(Review({ stuck: false }))
+        // What is remembered is not what stands in the table: that is read first.
         assert.deepStrictEqual(yield* Review({ stuck: false }), {
           verdict: "raised",
           text: "the provider does not know it; ours is authorized for 10000"

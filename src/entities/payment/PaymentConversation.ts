@@ -26,9 +26,8 @@ export type Authorization =
   | { readonly _tag: "Authorized"; readonly amount: bigint; readonly holdUntil?: DateTime.Utc }
   | { readonly _tag: "RequiresAction"; readonly clientSecret: Redacted.Redacted<string> }
   | { readonly _tag: "Declined"; readonly code: string; readonly message: string }
-  /** Surely not carried out. */
-  | { readonly _tag: "Away"; readonly retryAfterMs: number }
-  | { readonly _tag: "Unknown"; readonly afterMs?: number }
+  /** `afterMs` when the limit ran out, `retryAfterMs` when the provider could not be asked. */
+  | { readonly _tag: "Unknown"; readonly afterMs?: number; readonly retryAfterMs?: number }
 
 export type Capture =
   | { readonly _tag: "Captured"; readonly amount: bigint }
@@ -46,10 +45,8 @@ const defaultRetryMs = 5000
 
 const reference = (intent: IntentReference): IntentId => Redacted.make(intent, { label: "authorization" })
 
-const away = ({ retryAfter }: ProviderUnavailable) => ({
-  _tag: "Away" as const,
-  retryAfterMs: Math.max(1, Math.round(Duration.toMillis(retryAfter)))
-})
+const retryAfterMs = ({ retryAfter }: ProviderUnavailable): number =>
+  Math.max(1, Math.round(Duration.toMillis(retryAfter)))
 
 /** Prepares the charge; the card is not touched. */
 export const create = (
@@ -72,7 +69,7 @@ export const create = (
         Declined: ({ code, message }) => Effect.succeed<Creation>({ _tag: "Declined", code, message }),
         NotPossible: ({ code }) =>
           Effect.succeed<Creation>({ _tag: "Declined", code, message: "This payment method cannot be used." }),
-        ProviderUnavailable: (error) => Effect.succeed<Creation>(away(error)),
+        ProviderUnavailable: (error) => Effect.succeed<Creation>({ _tag: "Away", retryAfterMs: retryAfterMs(error) }),
         OutcomeUnknown: () => Effect.succeed<Creation>({ _tag: "Away", retryAfterMs: defaultRetryMs })
       }),
       Effect.withSpan("payment.create", {}, { captureStackTrace: false })
@@ -145,8 +142,9 @@ export const authorize = (
           Effect.succeed({ _tag: "Declined", code, message: "The payment could not be confirmed." }),
           { _tag: "Unknown" }
         ),
-      // What was not carried out now may still be on its way from before.
-      ProviderUnavailable: (error) => Effect.succeed<Authorization>(again ? { _tag: "Unknown" } : away(error)),
+      // What was not carried out now may be on its way from before, or from another node which believes to have the order.
+      ProviderUnavailable: (error) =>
+        Effect.succeed<Authorization>({ _tag: "Unknown", retryAfterMs: retryAfterMs(error) }),
       OutcomeUnknown: (error) => look(gateway, intent, Effect.succeed(unknownOf(error)), unknownOf(error))
     })
   )

@@ -23,11 +23,15 @@ const reasons = {
 
 /** One retry: found done, it gives what came of it. */
 const capture = Effect.fn("CapturePayment.capture")(function* (id: string, number: number, retry: number) {
-  const { exclusively, limits, steps, withGroup } = yield* CheckoutContext
+  const { exclusively, limits, steps, withCurrent } = yield* CheckoutContext
   const gateway = yield* PaymentGateway
-  return yield* withGroup(id, (group) =>
-    exclusively(id)(
-      Effect.gen(function* (): Effect.fn.Return<typeof Try.Type, Effect.Error<ReturnType<typeof steps.captureAgain>>> {
+  return yield* exclusively(id)(
+    withCurrent(
+      id,
+      Effect.fnUntraced(function* (group): Effect.fn.Return<
+        typeof Try.Type,
+        Effect.Error<ReturnType<typeof steps.captureAgain>>
+      > {
         const session = group.session.state
         const before = group.payment.state
         if (session._tag === "Absent" || before._tag === "Absent" || before.attempt !== number) return "superseded"

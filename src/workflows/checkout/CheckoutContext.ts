@@ -25,6 +25,13 @@ export class CheckoutContext extends Context.Service<
       id: string,
       use: (group: Group) => Effect.Effect<A, E, R>
     ) => Effect.Effect<A, E | Unavailable, R>
+    /**
+     * The same, as the rows say they are: for whoever decides without a write, which would meet what another node has done meanwhile.
+     */
+    readonly withCurrent: <A, E, R>(
+      id: string,
+      use: (group: Group) => Effect.Effect<A, E, R>
+    ) => Effect.Effect<A, E | Unavailable, R>
     /** Nobody else talks to the provider about this checkout meanwhile, on this node. */
     readonly exclusively: ReturnType<typeof Exclusive.make>
   }
@@ -43,23 +50,25 @@ export const layer = (limits: CheckoutLimits): Layer.Layer<CheckoutContext, neve
         steps: makeSteps(on, records, limits),
         refunds: makeRefunds(on, records)
       })
+      const withGroup: CheckoutContext["Service"]["withGroup"] = (id, use) =>
+        Effect.flatMap(load(id), (group) => {
+          const cells = cellsOf(group)
+          for (const cell of cells) cell.pending++
+          return use(group).pipe(
+            Effect.ensuring(
+              Effect.sync(() => {
+                for (const cell of cells) cell.pending--
+              })
+            )
+          )
+        })
       return CheckoutContext.of({
         limits,
         ...stepsOn(journal),
         offline: makeOffline(journal, limits),
         stepsOn,
-        withGroup: (id, use) =>
-          Effect.flatMap(load(id), (group) => {
-            const cells = cellsOf(group)
-            for (const cell of cells) cell.pending++
-            return use(group).pipe(
-              Effect.ensuring(
-                Effect.sync(() => {
-                  for (const cell of cells) cell.pending--
-                })
-              )
-            )
-          }),
+        withGroup,
+        withCurrent: (id, use) => withGroup(id, (group) => Effect.andThen(journal.reread(cellsOf(group)), use(group))),
         exclusively: Exclusive.make()
       })
     })

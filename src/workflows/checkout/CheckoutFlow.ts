@@ -49,7 +49,7 @@ import { attemptWith, latestOutcome, mayBegin } from "../../entities/checkoutSes
 import { Order } from "../../entities/order/Order.ts"
 import { windowIsOver } from "../../entities/order/OrderDecider.ts"
 import { expiryTimer as orderExpiry } from "../../entities/order/OrderActor.ts"
-import { Payment, type PresentPayment } from "../../entities/payment/Payment.ts"
+import { type IntentReference, Payment, type PresentPayment } from "../../entities/payment/Payment.ts"
 import { actionTimer, holdTimer, resolveTimer } from "../../entities/payment/PaymentActor.ts"
 import * as Conversation from "../../entities/payment/PaymentConversation.ts"
 import { RateLimiter } from "../../entities/rateLimiter/RateLimiter.ts"
@@ -64,7 +64,7 @@ import { CapturePayment } from "../capture/Capture.ts"
 import { reasonToGiveUp } from "../capture/ReasonToGiveUp.ts"
 import { PaymentCompensation } from "../compensation/Compensation.ts"
 import { Checkout, CheckoutCompensated, Confirmation, type ConfirmRefusal, RateLimited } from "./Checkout.ts"
-import type { Group } from "./CheckoutActors.ts"
+import { cellsOf, type Group } from "./CheckoutActors.ts"
 import { CheckoutContext } from "./CheckoutContext.ts"
 import { type Attempt, attemptOf, isDeferred, type StepConflict } from "./CheckoutSteps.ts"
 import { CheckoutTerms, promotionUse } from "./CheckoutTerms.ts"
@@ -85,6 +85,12 @@ interface By {
 
 type Fault = StepConflict | Unavailable | IdempotencyConflict
 
+/** What the provider has said of an attempt, and of which intent; none when it did not get as far. */
+interface Answered {
+  readonly answer: Conversation.Authorization | Extract<Conversation.Creation, { readonly _tag: "Away" }>
+  readonly intent: IntentReference | undefined
+}
+
 type Unsettled = Extract<Conversation.Settlement, { readonly _tag: "Unsettled" }>
 
 /** What a confirmation has heard that may not be its own. */
@@ -102,7 +108,7 @@ const busy = new Unavailable({ retryAfterMs: 500 })
 const outdated = new Unavailable({ retryAfterMs: 100 })
 
 export const make = Effect.gen(function* () {
-  const { exclusively, limits, offline, steps, withGroup } = yield* CheckoutContext
+  const { exclusively, limits, offline, steps, withCurrent, withGroup } = yield* CheckoutContext
   const gateway = yield* PaymentGateway
   const journal = yield* Journal
   const placement = yield* Placement
@@ -237,81 +243,79 @@ export const make = Effect.gen(function* () {
     group: Group,
     attempt: Attempt,
     session: PresentCheckout,
-    payment: PresentPayment,
-    again: boolean
-  ) =>
-    Effect.gen(function* () {
-      let { intent } = payment
+    payment: PresentPayment
+  ): Effect.Effect<Answered, Fault> => {
+    let { intent } = payment
+    return Effect.gen(function* () {
+      // Whoever has made it may have used it.
+      const again = intent !== undefined
       if (intent === undefined) {
         const created = yield* Conversation.create(gateway, group.id, payment, session.paymentMethod ?? "")
-        if (created._tag !== "Created") return created
+        if (created._tag !== "Created") return { answer: created, intent }
         intent = created.intent
         yield* steps.intent(group, attempt, intent)
-        return yield* Conversation.authorize(gateway, group.id, payment, intent, false)
       }
-      return yield* Conversation.authorize(gateway, group.id, payment, intent, again)
+      return { answer: yield* Conversation.authorize(gateway, group.id, payment, intent, again), intent }
     }).pipe(
-      withTimeLimit(limits.paymentTimeout, () =>
-        Effect.succeed<Conversation.Authorization>({
-          _tag: "Unknown",
-          afterMs: Math.round(Duration.toMillis(limits.paymentTimeout))
-        })
-      )
+      withTimeLimit(limits.paymentTimeout, () => {
+        const afterMs = Math.round(Duration.toMillis(limits.paymentTimeout))
+        return Effect.succeed<Answered>({ answer: { _tag: "Unknown", afterMs }, intent })
+      })
     )
+  }
 
   const reject = (group: Group, attempt: Attempt, rejection: Rejection, payment: Parameters<typeof steps.reject>[3]) =>
     Effect.andThen(releasePromotion(group, attempt), steps.reject(group, attempt, rejection, payment))
 
-  const authorized: (
-    group: Group,
-    attempt: Attempt,
-    authorization: Conversation.Authorization
-  ) => Effect.Effect<"goOn" | "wait", Fault> = Effect.fnUntraced(function* (group, attempt, authorization) {
-    const { state: asked } = group.payment
-    if (authorization._tag === "Authorized" && asked._tag === "Present" && authorization.amount !== asked.amount) {
-      yield* Effect.logError("A hold is not for the amount that was asked for; it is given back", {
-        checkoutId: group.id
-      })
-      return yield* authorized(group, attempt, { _tag: "Unknown" })
-    }
-    switch (authorization._tag) {
-      case "Authorized":
-        yield* steps.place(group, attempt, authorization)
-        return "goOn"
-      case "RequiresAction":
-        yield* steps.actionRequired(group, attempt)
-        return "wait"
-      case "Declined": {
-        const { code, message } = authorization
-        yield* reject(group, attempt, new PaymentDeclined({ code, message }), { _tag: "Declined", code })
-        return "goOn"
-      }
-      case "Away":
-        yield* reject(group, attempt, new PaymentUnavailable({ retryAfterMs: authorization.retryAfterMs }), {
-          _tag: "Declined",
-          code: "provider_unavailable"
+  const authorized: (group: Group, attempt: Attempt, answered: Answered) => Effect.Effect<"goOn" | "wait", Fault> =
+    Effect.fnUntraced(function* (group, attempt, { answer, intent }) {
+      const { state: asked } = group.payment
+      if (answer._tag === "Authorized" && asked._tag === "Present" && answer.amount !== asked.amount) {
+        yield* Effect.logError("A hold is not for the amount that was asked for; it is given back", {
+          checkoutId: group.id
         })
-        return "goOn"
-      case "Unknown": {
-        const { afterMs } = authorization
-        const rejection =
-          afterMs === undefined
-            ? new PaymentUnavailable({ retryAfterMs: 5000 })
-            : new ServiceTimeout({ service: "payment", afterMs })
-        const { state } = group.payment
-        // An intent the provider never told us of was never confirmed either: it holds nothing.
-        const known = state._tag === "Present" && state.intent !== undefined
-        yield* reject(
-          group,
-          attempt,
-          rejection,
-          known ? { _tag: "Unknown" } : { _tag: "Declined", code: "outcome_unknown" }
-        )
-        if (known) yield* Effect.forkIn(Effect.ignore(resolveSoon(group.id)), scope)
-        return "goOn"
+        return yield* authorized(group, attempt, { answer: { _tag: "Unknown" }, intent })
       }
-    }
-  })
+      switch (answer._tag) {
+        case "Authorized":
+          yield* steps.place(group, attempt, answer)
+          return "goOn"
+        case "RequiresAction":
+          yield* steps.actionRequired(group, attempt)
+          return "wait"
+        case "Declined": {
+          const { code, message } = answer
+          yield* reject(group, attempt, new PaymentDeclined({ code, message }), { _tag: "Declined", code, intent })
+          break
+        }
+        case "Away": {
+          const { retryAfterMs } = answer
+          const payment = { _tag: "Declined", code: "provider_unavailable", intent } as const
+          yield* reject(group, attempt, new PaymentUnavailable({ retryAfterMs }), payment)
+          break
+        }
+        case "Unknown": {
+          const { afterMs, retryAfterMs = 5000 } = answer
+          const rejection =
+            afterMs === undefined
+              ? new PaymentUnavailable({ retryAfterMs })
+              : new ServiceTimeout({ service: "payment", afterMs })
+          // An intent the provider never told us of was never confirmed by us either: it holds nothing.
+          yield* reject(
+            group,
+            attempt,
+            rejection,
+            intent === undefined ? { _tag: "Declined", code: "outcome_unknown", intent } : { _tag: "Unknown" }
+          )
+          break
+        }
+      }
+      const { state } = group.payment
+      if (state._tag === "Present" && state.nextAttemptAt !== undefined) {
+        yield* Effect.forkIn(Effect.ignore(resolveSoon(group.id)), scope)
+      }
+      return "goOn"
+    })
 
   /** The customer has been asked to prove who they are: what came of it? */
   const afterAction = Effect.fnUntraced(function* (
@@ -320,8 +324,11 @@ export const make = Effect.gen(function* () {
     payment: PresentPayment
   ): Effect.fn.Return<"goOn" | "wait", Fault> {
     const now = yield* DateTime.now
-    const answer = yield* Conversation.afterAction(gateway, payment.intent!)
-    if (answer._tag === "Authorized" || answer._tag === "Declined") return yield* authorized(group, attempt, answer)
+    const { intent } = payment
+    const answer = yield* Conversation.afterAction(gateway, intent!)
+    if (answer._tag === "Authorized" || answer._tag === "Declined") {
+      return yield* authorized(group, attempt, { answer, intent })
+    }
     if (DateTime.isLessThan(now, payment.actionUntil!)) return "wait"
     // The time is over: nothing may be held by it any more.
     const settlement = yield* Conversation.settle(gateway, group.id, payment)
@@ -353,7 +360,7 @@ export const make = Effect.gen(function* () {
     switch (payment.saga) {
       case "none": {
         if (payment.actionUntil !== undefined) return yield* afterAction(group, attempt, payment)
-        return yield* authorized(group, attempt, yield* authorize(group, attempt, session, payment, again))
+        return yield* authorized(group, attempt, yield* authorize(group, attempt, session, payment))
       }
       case "authorized":
         if (isDeferred(payment) && group.order.state._tag === "Placed") {
@@ -395,6 +402,8 @@ export const make = Effect.gen(function* () {
     withGroup(
       id,
       Effect.fnUntraced(function* (group) {
+        // Another node may have gone on with it meanwhile: that there is nothing to do is decided without a write.
+        if (again) yield* journal.reread(cellsOf(group))
         let first = again
         for (let faults = 0; faults < 10;) {
           if (!placement.isLocal(group.session.bucket)) return
@@ -451,9 +460,10 @@ export const make = Effect.gen(function* () {
     id: string,
     whenUnsettled: (group: Group, attempt: Attempt, settlement: Unsettled, looks: number) => Effect.Effect<void, Fault>
   ): Effect.Effect<boolean, Fault> =>
-    withGroup(id, (group) =>
-      exclusively(id)(
-        Effect.gen(function* () {
+    exclusively(id)(
+      withCurrent(
+        id,
+        Effect.fnUntraced(function* (group) {
           const session = group.session.state
           const { state } = group.payment
           if (session._tag === "Absent" || state._tag === "Absent") return true
@@ -507,8 +517,9 @@ export const make = Effect.gen(function* () {
 
   /** Something has run out. Not while money is under way: that process decides, and looks at the claim itself. REQ-EXP-03. */
   const lapse = (id: string): Effect.Effect<void, Fault> =>
-    withGroup(id, (group) =>
-      Effect.gen(function* () {
+    withCurrent(
+      id,
+      Effect.fnUntraced(function* (group) {
         const session = group.session.state
         const payment = group.payment.state
         if (session._tag === "Absent") return
@@ -520,6 +531,8 @@ export const make = Effect.gen(function* () {
           yield* lapseOffline(group)
           return
         }
+        // What is bound is sold: no claim of it runs out.
+        if (group.reservation.state._tag === "Fulfilled") return
         if (payment._tag === "Present" && ["authorized", "capture_pending", "capture_failed"].includes(payment.saga)) {
           yield* begin("compensate", group, attemptOf(session), "order_expired")
           return
@@ -530,9 +543,10 @@ export const make = Effect.gen(function* () {
 
   /** The hold cannot be captured any more: the order is given up. REQ-CAP-05. */
   const holdExpired = (id: string): Effect.Effect<void, Fault> =>
-    withGroup(id, (group) =>
-      exclusively(id)(
-        Effect.gen(function* () {
+    exclusively(id)(
+      withCurrent(
+        id,
+        Effect.fnUntraced(function* (group) {
           const session = group.session.state
           const payment = group.payment.state
           if (session._tag === "Absent" || payment._tag === "Absent") return
@@ -586,13 +600,10 @@ export const make = Effect.gen(function* () {
   // --- What callers hear ---
 
   /** Another node may have gone on while this one was frozen: then what is remembered here is read again before anybody is answered. */
-  const requireCurrent = Effect.fnUntraced(function* ({ id, session: { bucket, version } }: Group) {
-    const [row] = yield* store
-      .query("select version from checkout.sessions where id = $1", [id])
-      .pipe(Effect.mapError(() => busy))
-    if (Number(row?.["version"] ?? 0) <= version) return
-    yield* journal.release(new Set([bucket]))
-    return yield* outdated
+  const requireCurrent = Effect.fnUntraced(function* ({ session }: Group) {
+    const { version } = session
+    yield* journal.reread([session])
+    if (session.version !== version) return yield* outdated
   })
 
   const tell = (outcome: AttemptOutcome): Effect.Effect<Confirmation, ConfirmRefusal> => {

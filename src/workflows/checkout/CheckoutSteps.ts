@@ -115,6 +115,19 @@ export const make = (
       Effect.withSpan(`checkout.${step}`, { attributes: { checkoutId: group.id } }, { captureStackTrace: false })
     )
 
+  /** A step of a compensation, unless there is nothing to undo after all. */
+  const undoing = (group: Group, attempt: Attempt, step: string, options: Parameters<typeof unit<undefined>>[3]) => {
+    const made = unit<undefined>(group, attempt, step, {
+      ...options,
+      body: (transaction) =>
+        stands(transaction.state(group.order), transaction.state(group.payment), attempt.number)
+          ? ["superseded", undefined]
+          : options.body(transaction)
+    })
+    // A record alone does not meet what another node has written to the others.
+    return options.record === undefined ? made : Effect.andThen(journal.reread(cellsOf(group)), made)
+  }
+
   const end = (transaction: Transaction, group: Group, { number, ...asked }: Attempt, outcome: AttemptOutcome) =>
     transaction.execute(group.session, `end:${number}`, { _tag: "End", attempt: number, ...asked, outcome })
 
@@ -373,7 +386,8 @@ export const make = (
       attempt: Attempt,
       rejection: Rejection,
       payment:
-        | { readonly _tag: "Declined"; readonly code: string }
+        /** What was said of this intent, or before there was one. */
+        | { readonly _tag: "Declined"; readonly code: string; readonly intent: IntentReference | undefined }
         | { readonly _tag: "Unknown" }
         | { readonly _tag: "Voided" }
     ) =>
@@ -381,18 +395,24 @@ export const make = (
         stock: true,
         body: (transaction) => {
           const { number } = attempt
+          const unknown = () =>
+            must(
+              transaction,
+              transaction.execute(group.payment, `unknown:${number}:0`, { _tag: "AuthorizationUnknown" })
+            )
           switch (payment._tag) {
             case "Declined":
-              must(
-                transaction,
-                transaction.execute(group.payment, `declined:${number}`, { _tag: "Declined", code: payment.code })
-              )
+              // Another node has made one meanwhile, and may be using it.
+              if (paid(transaction, group).intent !== payment.intent) unknown()
+              else {
+                must(
+                  transaction,
+                  transaction.execute(group.payment, `declined:${number}`, { _tag: "Declined", code: payment.code })
+                )
+              }
               break
             case "Unknown":
-              must(
-                transaction,
-                transaction.execute(group.payment, `unknown:${number}:0`, { _tag: "AuthorizationUnknown" })
-              )
+              unknown()
               break
             case "Voided":
               must(transaction, transaction.execute(group.payment, `voided:${number}`, { _tag: "Voided" }))
@@ -460,12 +480,11 @@ export const make = (
       const { number } = attempt
       const record =
         settlement._tag === "Unsettled" ? yield* records(group.id, "void_authorization", number) : undefined
-      return yield* unit(group, attempt, "settle", {
+      return yield* undoing(group, attempt, "settle", {
         stock: false,
         record,
         body: (transaction) => {
           let payment = paid(transaction, group)
-          if (stands(transaction.state(group.order), payment, number)) return ["superseded", undefined]
           if (settlement._tag === "Voided" && payment.saga !== "voided") {
             must(transaction, transaction.execute(group.payment, `voided:${number}`, { _tag: "Voided" }))
           }
@@ -497,7 +516,7 @@ export const make = (
 
     /** Compensation, stock: claimed units are released, committed ones reversed. */
     restocked: (group: Group, attempt: Attempt) =>
-      unit(group, attempt, "restock", {
+      undoing(group, attempt, "restock", {
         stock: true,
         body: (transaction) => {
           const state = transaction.state(group.reservation)
@@ -518,7 +537,7 @@ export const make = (
     ): Effect.fn.Return<void, Effect.Error<Stepped<void>>> {
       const operation = group.reservation.state._tag === "Fulfilled" ? "restock" : "release_reservations"
       const record = yield* records(group.id, operation, attempt.number)
-      return yield* unit(group, attempt, "restock", {
+      return yield* undoing(group, attempt, "restock", {
         stock: false,
         record,
         body: (transaction) => {
@@ -538,7 +557,7 @@ export const make = (
     ): Effect.fn.Return<void, Effect.Error<Stepped<void>>> {
       const operation = "order_compensation"
       const record = yield* records(group.id, operation, attempt.number)
-      return yield* unit(group, attempt, "cancel", {
+      return yield* undoing(group, attempt, "cancel", {
         stock: false,
         record,
         body: (transaction) => {
@@ -551,7 +570,7 @@ export const make = (
 
     /** Compensation, end: the order says why, the checkout is closed, the cart is free again. */
     compensated: (group: Group, attempt: Attempt, reason: ReasonCode) =>
-      unit(group, attempt, "cancel", {
+      undoing(group, attempt, "cancel", {
         stock: false,
         body: (transaction) => {
           const payment = paid(transaction, group)

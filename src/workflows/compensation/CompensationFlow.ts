@@ -77,12 +77,12 @@ const cancel = Effect.fnUntraced(function* (group: Group, attempt: Attempt, reas
 
 export const layer = PaymentCompensation.toLayer(
   Effect.fnUntraced(function* ({ attempt: number, orderId, reason }) {
-    const { withGroup } = yield* CheckoutContext
+    const { withCurrent } = yield* CheckoutContext
     const promotions = yield* Promotions
     const step = <R>(name: string, run: (group: Group, attempt: Attempt) => Effect.Effect<void, unknown, R>) =>
       Activity.make({
         name,
-        execute: withGroup(orderId, (group) => {
+        execute: withCurrent(orderId, (group) => {
           const session = group.session.state
           return session._tag === "Absent" ||
             session.attempt !== number ||

@@ -21,7 +21,7 @@ import { retire } from "../../runtime/Retirement.ts"
 import { Timers } from "../../runtime/Timers.ts"
 import { CheckoutActors, type Group } from "../checkout/CheckoutActors.ts"
 import { CheckoutContext } from "../checkout/CheckoutContext.ts"
-import { attemptOf, refusalText, type StepConflict } from "../checkout/CheckoutSteps.ts"
+import { attemptOf, refusalText, stands, type StepConflict } from "../checkout/CheckoutSteps.ts"
 import { tryRefund, tryRefundSoon } from "../refund/RefundTry.ts"
 import type { FailedRecord } from "./FailedRecords.ts"
 import { make as makeSteps, type Retrying } from "./RetrySteps.ts"
@@ -47,7 +47,7 @@ const make = Effect.gen(function* () {
   const { failed } = yield* CheckoutActors
   const services = yield* Effect.context<CheckoutContext | PaymentGateway>()
   const gateway = yield* PaymentGateway
-  const { exclusively, steps: checkoutSteps, withGroup } = yield* CheckoutContext
+  const { exclusively, steps: checkoutSteps, withCurrent } = yield* CheckoutContext
   const steps = makeSteps(journal)
 
   const fail = (group: Group, record: FailedRecord, attempt: Retrying, error: string) =>
@@ -142,9 +142,17 @@ const make = Effect.gen(function* () {
   ): Effect.Effect<A, E | Unavailable, R> =>
     Effect.flatMap(actors.cell(failed, id), (record) =>
       record.state._tag === "Absent"
-        ? withGroup(orderOf(id), (group) => use(record, group))
-        : withGroup(record.state.orderId, (group) => use(record, group))
+        ? withCurrent(orderOf(id), (group) => use(record, group))
+        : withCurrent(record.state.orderId, (group) => use(record, group))
     )
+
+  /** Left behind by a node which did not know that its order was paid and confirmed: there is nothing to undo. */
+  const isLiving = ({ order, payment }: Group, { attempt, authorizationId, operation }: Retrying): boolean =>
+    operation !== "refund" &&
+    payment.state._tag === "Present" &&
+    payment.state.attempt === attempt &&
+    payment.state.intent === authorizationId &&
+    stands(order.state, payment.state, attempt)
 
   /** The attempt under way; found ended, there is nothing to do. */
   const attempt = (id: string) =>
@@ -152,6 +160,7 @@ const make = Effect.gen(function* () {
       Effect.suspend((): ReturnType<Handler> => {
         const { state } = record
         if (state._tag !== "Retrying") return Effect.void
+        if (isLiving(group, state)) return steps.end(group, record, state, { _tag: "Succeeded" })
         if (!isKnown(state.operation)) return steps.end(group, record, state, { _tag: "Unhandled" })
         return handlers[state.operation](group, record, state).pipe(
           Effect.catchTag("StepConflict", ({ refusal }) => fail(group, record, state, refusalText(refusal)))

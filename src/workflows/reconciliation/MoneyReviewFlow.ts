@@ -43,7 +43,7 @@ const looksAgain = 20
 const betweenLooks = "250 millis"
 
 const make = Effect.gen(function* () {
-  const { exclusively, refunds, steps, withGroup } = yield* CheckoutContext
+  const { exclusively, refunds, steps, withCurrent } = yield* CheckoutContext
   const services = yield* Effect.context<CheckoutContext | PaymentGateway>()
   const gateway = yield* PaymentGateway
   const journal = yield* Journal
@@ -52,19 +52,6 @@ const make = Effect.gen(function* () {
   const flow = yield* CheckoutFlow
   const records = makeRecords(yield* Actors, (yield* CheckoutActors).failed)
   const captures = placement.client(Captures)
-
-  /** What is remembered here may be what another node has left behind: then it is read again before anything is done. */
-  const requireCurrent = Effect.fnUntraced(function* ({ id, payment, session }: Group) {
-    const [row] = yield* store
-      .query(
-        "select s.version as session, p.version as payment from checkout.sessions s left join payment.payments p on p.id = s.id where s.id = $1",
-        [id]
-      )
-      .pipe(Effect.mapError(() => busy))
-    if (Number(row?.["session"] ?? 0) <= session.version && Number(row?.["payment"] ?? 0) <= payment.version) return
-    yield* journal.release(new Set([session.bucket]))
-    return yield* busy
-  })
 
   const ask = (intent: string): Effect.Effect<Intent | undefined, Unavailable> =>
     gateway
@@ -240,10 +227,9 @@ const make = Effect.gen(function* () {
   })
 
   const review = (id: string, asked: Asked): Effect.Effect<MoneyReviewed, Unavailable> =>
-    withGroup(
+    withCurrent(
       id,
       Effect.fnUntraced(function* (group) {
-        yield* requireCurrent(group)
         const payment = group.payment.state
         const intent = asked.intent ?? (payment._tag === "Present" ? payment.intent : undefined)
         if (asked.stuck && group.session.state._tag === "Present" && group.session.state.status === "confirming") {

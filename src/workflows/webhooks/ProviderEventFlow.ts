@@ -67,7 +67,7 @@ class NotYet {
 type End = Omit<Extract<Command, { readonly _tag: "Settle" }>, "_tag">
 
 const make = Effect.fnUntraced(function* (definition: ProviderEventDefinition, limits: WebhookLimits) {
-  const { exclusively, stepsOn, withGroup } = yield* CheckoutContext
+  const { exclusively, stepsOn, withCurrent, withGroup } = yield* CheckoutContext
   const flow = yield* CheckoutFlow
   const gateway = yield* PaymentGateway
   const journal = yield* Journal
@@ -207,7 +207,8 @@ const make = Effect.fnUntraced(function* (definition: ProviderEventDefinition, l
         }
         yield* stepsClosing(cell, "declined").reject(group, attempt, new PaymentDeclined({ code, message }), {
           _tag: "Declined",
-          code
+          code,
+          intent: payment.intent
         })
         return undefined
       }
@@ -317,9 +318,10 @@ const make = Effect.fnUntraced(function* (definition: ProviderEventDefinition, l
       if (event._tag === "Absent" || event.status !== "received") return
       const { payment: id } = event
       if (id === undefined) return yield* close(cell, unmatched(event.news))
-      const next = yield* withGroup(id, (group) =>
-        exclusively(id)(
-          Effect.gen(function* () {
+      const next = yield* exclusively(id)(
+        withCurrent(
+          id,
+          Effect.fnUntraced(function* (group) {
             switch (weigh(event.news, group.payment.state)) {
               case "unmatched":
                 yield* close(cell, unmatched(event.news), group)
