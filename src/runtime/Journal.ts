@@ -232,6 +232,8 @@ export class Journal extends Context.Service<
     ) => { readonly [K in keyof Ds]: Cell<Ds[K]> }
     /** Brings actors in memory to what their rows say: for whoever has reason to believe that another node has changed them. */
     readonly reread: (cells: ReadonlyArray<Cell>) => Effect.Effect<void, Unavailable>
+    /** Has the actors under an id read again before they are used next: another node may have changed them. */
+    readonly doubt: (id: string) => Effect.Effect<void>
     /** Forgets the actors of buckets which another node owns now. */
     readonly release: (buckets: ReadonlySet<number>) => Effect.Effect<void>
     /** Resolves when the actor is at a version above `version`, or has left this node; never fails, so bound the wait. */
@@ -280,6 +282,8 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
   const store = yield* Store
   const queue = yield* Queue.unbounded<Unit>()
   const directory = new Map<string, Cell>()
+  /** Kinds of actors which this node has had. */
+  const types = new Set<string>()
   const watchers = new Map<string, Set<{ readonly above: number; readonly wake: () => void }>>()
   const listeners: Array<(committed: Committed) => void> = []
   const takers = new Set<AnyDefinition>()
@@ -834,6 +838,7 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
     let cell = directory.get(address)
     if (cell === undefined) {
       evict()
+      types.add(definition.type)
       cell = new Cell(definition, id, bucket)
     }
     // Most recently used last.
@@ -978,6 +983,13 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
           : // A read which has begun before this one may not know of what is looked for: it is not joined.
             Effect.mapError(reload(given, false), () => new Unavailable({ retryAfterMs: 1000 }))
       ),
+    doubt: (id) =>
+      Effect.sync(() => {
+        for (const type of types) {
+          const cell = directory.get(`${type}/${id}`)
+          if (cell !== undefined) cell.loaded = false
+        }
+      }),
     release: (buckets) =>
       Effect.sync(() => {
         const settled = monotonic() + Duration.toMillis(settleFor)

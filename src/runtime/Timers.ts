@@ -57,7 +57,7 @@ const late = Metric.histogram("timers_late_seconds", {
 /** Pages of timers in memory at the most; the others wait in their rows. */
 const pagesMax = 10
 
-/** Failed timers whose pauses are kept in memory. */
+/** Timers which are remembered because they failed, or came to nothing. */
 const failedMax = 100_000
 
 const backoffMax = 300_000
@@ -86,6 +86,11 @@ interface Failed {
   readonly at: number
 }
 
+/** The oldest one is gone by now, or comes again and begins anew. */
+const dropOldest = (from: Map<string, unknown>): void => {
+  if (from.size > failedMax) for (const oldest of from.keys()) return void from.delete(oldest)
+}
+
 const addressOf = ({ actorId, actorType, name }: Pick<TimerRow, "actorId" | "actorType" | "name">) =>
   `${actorType}/${actorId}/${name}`
 
@@ -98,6 +103,8 @@ export const make = Effect.fnUntraced(function* (options: TimersOptions) {
   const scheduled = new Map<string, Entry>()
   /** Those which have failed, and when they are to be tried again. */
   const failed = new Map<string, Failed>()
+  /** Those whose handler had nothing to do, by their instant. */
+  const vain = new Map<string, { readonly dueAt: number; readonly bucket: number }>()
   const permits = Semaphore.makeUnsafe(options.concurrency)
   const scope = yield* Effect.scope
   const clock = yield* Clock.Clock
@@ -113,6 +120,8 @@ export const make = Effect.fnUntraced(function* (options: TimersOptions) {
   const handle = Effect.fnUntraced(function* (timer: TimerRow, handler: Handler) {
     const now = yield* DateTime.now
     yield* Metric.update(late, Math.max(0, now.epochMilliseconds - timer.dueAt.epochMilliseconds) / 1000)
+    // Its row says otherwise: what is in memory may be older, since another node has had the actor meanwhile.
+    if (vain.get(addressOf(timer))?.dueAt === timer.dueAt.epochMilliseconds) yield* journal.doubt(timer.actorId)
     yield* handler(timer.actorId, timer.name, timer.dueAt, timer.bucket).pipe(Effect.timeout(handleWithin))
     yield* Metric.update(fired, 1)
   })
@@ -139,8 +148,14 @@ export const make = Effect.fnUntraced(function* (options: TimersOptions) {
     const address = addressOf(timer)
     failed.delete(address)
     failed.set(address, { dueAt: timer.dueAt.epochMilliseconds, bucket: timer.bucket, failures, at })
-    // The one that failed longest ago: it is gone by now, or fails again and begins anew.
-    if (failed.size > failedMax) for (const oldest of failed.keys()) return void failed.delete(oldest)
+    dropOldest(failed)
+  }
+
+  const rememberVain = ({ bucket, dueAt, ...named }: TimerRow) => {
+    const address = addressOf(named)
+    vain.delete(address)
+    vain.set(address, { dueAt: dueAt.epochMilliseconds, bucket })
+    dropOldest(vain)
   }
 
   const run = (entry: Entry, from: number) =>
@@ -162,6 +177,8 @@ export const make = Effect.fnUntraced(function* (options: TimersOptions) {
           const { next } = entry
           entry.next = undefined
           if (next !== undefined || Exit.isSuccess(exit)) failed.delete(addressOf(timer))
+          if (next === undefined && Exit.isSuccess(exit)) rememberVain(timer)
+          else vain.delete(addressOf(timer))
           if (next === "gone") return
           if (next !== undefined) {
             entry.timer = next
@@ -222,6 +239,7 @@ export const make = Effect.fnUntraced(function* (options: TimersOptions) {
 
   const forget = (address: string): void => {
     failed.delete(address)
+    vain.delete(address)
     const entry = scheduled.get(address)
     if (entry === undefined) return
     if (entry.running) entry.next = "gone"
@@ -326,7 +344,9 @@ export const make = Effect.fnUntraced(function* (options: TimersOptions) {
   placement.onLost((buckets) =>
     Effect.sync(() => {
       for (const [address, entry] of scheduled) if (buckets.has(entry.timer.bucket)) drop(address, entry)
-      for (const [address, { bucket }] of failed) if (buckets.has(bucket)) failed.delete(address)
+      for (const known of [failed, vain]) {
+        for (const [address, { bucket }] of known) if (buckets.has(bucket)) known.delete(address)
+      }
     })
   )
   // Near ones need no sweep: they are seen as they are committed.

@@ -383,6 +383,34 @@ describe("given two nodes", () => {
       })
   )
 
+  it.effect(
+    "when one knows an actor as it was before the other changed it, then its timer is handled on what it is",
+    () =>
+      Effect.gen(function* () {
+        const store = yield* (yield* onMemory).open
+        const [one, other] = [yield* startAlone(store), yield* startAlone(store)]
+        yield* account(one, "a").Deposit({ key: "first", amount: 5n })
+        yield* account(other, "a").Deposit({ key: "second", amount: 2n })
+        const seen: Array<bigint> = []
+        one.timers.onDue("Bell", (id, name, dueAt) =>
+          Effect.gen(function* () {
+            const balance = yield* account(one, id).GetBalance()
+            seen.push(balance)
+            // As far as this node knows there is nothing to do.
+            if (balance === 5n) return
+            yield* one.journal.unit({
+              cells: [],
+              cause: "test",
+              body: ({ write }) => write(clearPart, { actor_id: id, actor_type: "Bell", name, due_at: dueAt })
+            })
+          })
+        )
+        yield* put(store, [timerRow("a", 10)])
+        yield* TestClock.adjust("60 seconds")
+        assert.deepStrictEqual(seen, [5n, 7n])
+      })
+  )
+
   it.effect("when a node stops in the middle of a firing, then the next one fires it again", () =>
     Effect.gen(function* () {
       const store = yield* (yield* onMemory).open
