@@ -83,10 +83,12 @@ const attemptEnds: ReadonlySet<string> = new Set([
 /** After the faults everything ends: nothing waits for somebody who will not come, unless a record tells an operator to. */
 export const checkUnfinished = ({ unfinished }: Snapshot, leftToOperator: ReadonlySet<string>): Finding => ({
   problems: unfinished
-    .filter(({ id, kind }) => kind !== "payment" || !leftToOperator.has(id))
+    .filter(({ id, kind }) => !(ofMoney.has(kind) && leftToOperator.has(id)))
     .map(({ id, kind, state }) => `${kind} ${id} is still ${state}`),
-  summary: "no checkout, order, payment, reservation, cart or workflow is left under way"
+  summary: "no checkout, order, payment, refund, reservation, cart or workflow is left under way"
 })
+
+const ofMoney: ReadonlySet<string> = new Set(["payment", "refund"])
 
 /** Every notice was delivered, or is set aside with its cause. */
 export const checkNotices = ({ notices }: Snapshot): Finding => ({

@@ -144,6 +144,10 @@ const quickly: Readonly<Record<string, string>> = {
   PAYMENT_BREAKER_OPEN: "2 seconds",
   CAPTURE_BACKOFF_BASE: "500 millis",
   CAPTURE_BACKOFF_CAP: "2 seconds",
+  REFUND_BACKOFF_BASE: "1 second",
+  REFUND_BACKOFF_CAP: "4 seconds",
+  REFUND_MAX_RETRIES: "8",
+  REFUND_WATCH_AFTER: "12 seconds",
   CART_LOCK_CHECK: "10 seconds",
   NOTICE_BACKOFF_CAP: "4 seconds",
   RATE_LIMIT_CONFIRM: "1000"

@@ -67,6 +67,9 @@ export const readSnapshot = Effect.fn("chaos.readSnapshot")(function* (): Effect
         where (saga_state = 'none' and (status = 'pending' or status = 'processing') and amount > 0)
           or saga_state in ('authorized', 'capture_pending', 'capture_failed')
       union all
+      select 'refund', order_id, status || ' (' || id || ')' from payment.refunds
+        where status in ('requested', 'processing') or next_attempt_at is not null
+      union all
       select 'workflow', id, name || ' is ' || status from runtime.workflows where status in ('running', 'suspended')
     ), folded as (
       select sku, warehouse_id, sum(on_hand) as on_hand, sum(reserved) as reserved, sum(committed) as committed, sum(damaged) as damaged

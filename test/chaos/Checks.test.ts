@@ -94,10 +94,12 @@ describe("the check of processes", () => {
     assert.deepStrictEqual(checkUnfinished(empty, new Set()).problems, [])
     assert.lengthOf(checkUnfinished(unfinished("checkout"), new Set()).problems, 1)
     assert.lengthOf(checkUnfinished(unfinished("payment"), new Set()).problems, 1)
+    assert.lengthOf(checkUnfinished(unfinished("refund"), new Set()).problems, 1)
   })
 
-  it("passes a payment which was left to an operator, and nothing else of that order", () => {
+  it("passes money which was left to an operator, and nothing else of that order", () => {
     assert.deepStrictEqual(checkUnfinished(unfinished("payment"), new Set([id])).problems, [])
+    assert.deepStrictEqual(checkUnfinished(unfinished("refund"), new Set([id])).problems, [])
     assert.lengthOf(checkUnfinished(unfinished("order"), new Set([id])).problems, 1)
   })
 })
