@@ -1,6 +1,6 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { assert, describe, it } from "@effect/vitest"
-import { Context, DateTime, Duration, Effect, Layer, Result, Schedule } from "effect"
+import { Context, DateTime, Duration, Effect, Layer, Result, Schedule, Semaphore } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { CustomerId } from "../../src/domain/Ids.ts"
 import { BankTransactionId } from "../../src/entities/payment/Receipt.ts"
@@ -27,18 +27,23 @@ const nodes = (count: number, limits: ShopLimits) =>
 type Node = Effect.Success<ReturnType<typeof nodes>>[number]
 type Method = "cash_on_delivery" | "bank_transfer"
 
+const stocked = (all: ReadonlyArray<Node>) =>
+  Shop.stock([{ sku: "tea", price: 1250n, onHand: { berlin: 10_000 } }]).pipe(Effect.provide(all[0]!))
+
+const placeOn = (node: Node, method: Method) =>
+  Effect.gen(function* () {
+    const { checkoutId, confirm } = yield* Shop.prepare({ lines: { tea: 1 }, card: method })
+    const confirmation = yield* confirm()
+    assert(confirmation._tag === "Placed")
+    return { id: checkoutId, expiresAt: confirmation.expiresAt }
+  }).pipe(Effect.provide(node))
+
 /** Placed, a few at a time, by the nodes in turn. */
 const placed = Effect.fnUntraced(function* (all: ReadonlyArray<Node>, count: number, method: Method) {
-  yield* Shop.stock([{ sku: "tea", price: 1250n, onHand: { berlin: 10_000 } }]).pipe(Effect.provide(all[0]!))
+  yield* stocked(all)
   return yield* Effect.forEach(
     Array.from({ length: count }, (_, index) => all[index % all.length]!),
-    (node) =>
-      Effect.gen(function* () {
-        const { checkoutId, confirm } = yield* Shop.prepare({ lines: { tea: 1 }, card: method })
-        const confirmation = yield* confirm()
-        assert(confirmation._tag === "Placed")
-        return { id: checkoutId, expiresAt: confirmation.expiresAt }
-      }).pipe(Effect.provide(node)),
+    (node) => placeOn(node, method),
     { concurrency: 8 }
   )
 })
@@ -129,15 +134,19 @@ describe("given nodes which all believe to own everything", () => {
       () =>
         Effect.gen(function* () {
           const all = yield* nodes(2, limitsOf(Duration.seconds(4), undefined))
-          const orders = yield* placed(all, 200, method)
+          yield* stocked(all)
+          const counter = yield* Semaphore.make(8)
           const outcomes = yield* Effect.forEach(
-            orders,
-            ({ expiresAt, id }, index) =>
+            Array.from({ length: 200 }, (_, index) => index),
+            (index) =>
               Effect.gen(function* () {
+                const { expiresAt, id } = yield* counter.withPermit(placeOn(all[index % 2]!, method))
+                const placedAt = yield* DateTime.now
+                const left = expiresAt.epochMilliseconds - placedAt.epochMilliseconds
+                // A few at once and a few when it is over; the others around the end, many of them at that very instant.
+                const wait = index < 10 ? 0 : index < 20 ? left + 500 : left - 400 + 3 * index
+                yield* Effect.sleep(Math.max(0, wait))
                 const now = yield* DateTime.now
-                const left = expiresAt.epochMilliseconds - now.epochMilliseconds
-                // Spread around the end, so that some are early, some late, and many at that very instant.
-                yield* Effect.sleep(Math.max(0, left - 400 + 3 * index))
                 const offline = offlineOn(all[index % 2]!, id)
                 const asked =
                   method === "cash_on_delivery"
