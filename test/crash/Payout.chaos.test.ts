@@ -30,7 +30,8 @@ describe("given a seller to whom nine euro are due, and a process that is killed
         })
         const due = payable.pipe(Effect.provide(node()))
         const boundaries = (yield* run(argumentsOf(yield* due, 0))) ?? 0
-        assert.isAbove(boundaries, 8)
+        // At the least: what is to be sent is durable, it is sent, and so is what came of it; more where fewer writes share a commit.
+        assert.isAtLeast(boundaries, 6)
         let killed = 0
         for (let dieAt = 1; dieAt <= boundaries; dieAt++) {
           const seller = yield* due
@@ -53,7 +54,7 @@ describe("given a seller to whom nine euro are due, and a process that is killed
             at
           )
         }
-        assert.isAbove(killed, 8)
+        assert.isAtLeast(killed, 6)
         yield* Effect.gen(function* () {
           assert.deepStrictEqual(yield* Shop.violations, [])
         }).pipe(Effect.provide(node()))
