@@ -6,7 +6,6 @@ import { Context, DateTime, Duration, Effect, Latch, Layer } from "effect"
 import {
   type Batch,
   Conflict,
-  type HistoryRow,
   type LoadedActor,
   Lost,
   type NoticeRow,
@@ -15,7 +14,8 @@ import {
   type StoreError,
   type TimerRow
 } from "./Store.ts"
-import { counterLedger, type Counters, type CounterTable, type Part, type Row, toJson } from "./Table.ts"
+import { historyRowOf, noticeRowOf, rememberedOf, timerRowOf } from "./StoredRows.ts"
+import { counterLedger, type Counters, type CounterTable, instantOf, type Part, type Row, toJson } from "./Table.ts"
 
 export interface MemoryStoreOptions {
   readonly counters: CounterTable
@@ -238,7 +238,7 @@ export const make = Effect.fnUntraced(function* (options: MemoryStoreOptions) {
         historyOf(type, id)
           .filter(({ seq }) => Number(seq) > afterSeq)
           .slice(0, limit)
-          .map(historyRowOf)
+          .map((row) => historyRowOf({ ...row, refused: (row["refusal"] ?? null) !== null }))
       ),
     timers: ({ after, before, buckets, limit, urgent }) =>
       reachable(() =>
@@ -317,50 +317,11 @@ const asPostgres = (row: Row, columns: Readonly<Record<string, string>>): Row =>
   )
 }
 
-const rememberedOf = (row: Row): LoadedActor["keys"][number] => ({
-  key: String(row["key"]),
-  fingerprint: String(row["fingerprint"]),
-  seq: Number(row["seq"]),
-  refusal: row["refusal"] ?? undefined
-})
-
-const instantOf = (value: unknown): DateTime.Utc => DateTime.toUtc(DateTime.makeUnsafe(String(value)))
-
-const historyRowOf = (row: Row): HistoryRow => ({
-  seq: Number(row["seq"]),
-  command: String(row["command"]),
-  events: row["events"] as ReadonlyArray<unknown>,
-  refused: row["refusal"] !== undefined && row["refusal"] !== null,
-  cause: typeof row["cause"] === "string" ? row["cause"] : undefined,
-  at: instantOf(row["at"])
-})
-
-const timerRowOf = (row: Row): TimerRow => ({
-  actorType: String(row["actor_type"]),
-  actorId: String(row["actor_id"]),
-  name: String(row["name"]),
-  bucket: Number(row["bucket"]),
-  dueAt: instantOf(row["due_at"])
-})
-
 const byInstant = (left: TimerRow, right: TimerRow): number =>
   compare(left.dueAt.epochMilliseconds, right.dueAt.epochMilliseconds) ||
   compare(left.actorId, right.actorId) ||
   compare(left.actorType, right.actorType) ||
   compare(left.name, right.name)
-
-const noticeRowOf = (row: Row): NoticeRow => ({
-  bucket: Number(row["bucket"]),
-  sourceType: String(row["source_type"]),
-  sourceId: String(row["source_id"]),
-  seq: Number(row["seq"]),
-  ordinal: Number(row["ordinal"]),
-  receiverType: String(row["receiver_type"]),
-  receiverId: String(row["receiver_id"]),
-  message: row["message"],
-  attempts: Number(row["attempts"]),
-  dueAt: instantOf(row["due_at"])
-})
 
 const isParked = (row: Row): boolean => row["parked_at"] !== null
 

@@ -28,6 +28,7 @@ import type { Notice } from "./Actor.ts"
 import { acknowledge, Journal } from "./Journal.ts"
 import { Placement } from "./Placement.ts"
 import { type NoticeRow, Store } from "./Store.ts"
+import { noticeRowOf } from "./StoredRows.ts"
 import { type Row, toJson } from "./Table.ts"
 
 export interface NoticesOptions {
@@ -354,15 +355,6 @@ export const make = Effect.fnUntraced(function* (options: NoticesOptions) {
 export const layer = (options: NoticesOptions): Layer.Layer<Notices, never, Store | Journal | Placement> =>
   Layer.effect(Notices, make(options))
 
-const fromRow = (row: Row): NoticeRow => ({
-  bucket: Number(row["bucket"]),
-  sourceType: String(row["source_type"]),
-  sourceId: String(row["source_id"]),
-  seq: Number(row["seq"]),
-  ordinal: Number(row["ordinal"]),
-  receiverType: String(row["receiver_type"]),
-  receiverId: String(row["receiver_id"]),
-  message: JSON.parse(toJson(row["message"])),
-  attempts: 0,
-  dueAt: DateTime.toUtc(DateTime.makeUnsafe(String(row["due_at"])))
-})
+/** One which is about to be written: the store that gives it back has read its JSON, and knows of no attempts. */
+const fromRow = (row: Row): NoticeRow =>
+  noticeRowOf({ ...row, message: JSON.parse(toJson(row["message"])), attempts: 0 })

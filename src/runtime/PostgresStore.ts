@@ -10,18 +10,8 @@ import { withTimeLimit } from "../domain/TimeLimit.ts"
 import * as Fence from "./Fence.ts"
 import { loadsTogether } from "./LoadsTogether.ts"
 import * as PostgresLane from "./PostgresLane.ts"
-import {
-  Conflict,
-  Fenced,
-  type HistoryRow,
-  type LoadedActor,
-  Lost,
-  type NoticeRow,
-  Rejected,
-  Store,
-  type StoreError,
-  type TimerRow
-} from "./Store.ts"
+import { Conflict, Fenced, type LoadedActor, Lost, Rejected, Store, type StoreError } from "./Store.ts"
+import { historyRowOf, noticeRowOf, rememberedOf, timerRowOf } from "./StoredRows.ts"
 import { type Counters, type CounterTable, flushStatement, type Row, toJson } from "./Table.ts"
 
 /** Connections which read actors and what is due. */
@@ -362,43 +352,4 @@ const countersOf = (table: CounterTable, row: PgConnection.Row): Counters => ({
   part: String(row["part"]),
   rank: Number(row["rank"]),
   values: Object.fromEntries(table.counters.map((name) => [name, Number(row[name])]))
-})
-
-const rememberedOf = (row: Row): LoadedActor["keys"][number] => ({
-  key: String(row["key"]),
-  fingerprint: String(row["fingerprint"]),
-  seq: Number(row["seq"]),
-  refusal: row["refusal"] ?? undefined
-})
-
-const instantOf = (value: unknown): DateTime.Utc => DateTime.toUtc(DateTime.makeUnsafe(value as Date | string | number))
-
-const historyRowOf = (row: Row): HistoryRow => ({
-  seq: Number(row["seq"]),
-  command: String(row["command"]),
-  events: row["events"] as ReadonlyArray<unknown>,
-  refused: row["refused"] === true,
-  cause: typeof row["cause"] === "string" ? row["cause"] : undefined,
-  at: instantOf(row["at"])
-})
-
-const timerRowOf = (row: Row): TimerRow => ({
-  actorType: String(row["actor_type"]),
-  actorId: String(row["actor_id"]),
-  name: String(row["name"]),
-  bucket: Number(row["bucket"]),
-  dueAt: instantOf(row["due_at"])
-})
-
-const noticeRowOf = (row: Row): NoticeRow => ({
-  bucket: Number(row["bucket"]),
-  sourceType: String(row["source_type"]),
-  sourceId: String(row["source_id"]),
-  seq: Number(row["seq"]),
-  ordinal: Number(row["ordinal"]),
-  receiverType: String(row["receiver_type"]),
-  receiverId: String(row["receiver_id"]),
-  message: row["message"],
-  attempts: Number(row["attempts"]),
-  dueAt: instantOf(row["due_at"])
 })

@@ -2,6 +2,7 @@
  * Real, typed and constrained tables under the journal: people can query them, and a bug becomes an error instead of a loss.
  * A flush writes each table with one part of one statement; the rows travel as one JSON parameter a table.
  */
+import { DateTime } from "effect"
 
 /** A column's name and its Postgres type. */
 export type Columns = Readonly<Record<string, string>>
@@ -59,6 +60,18 @@ export interface CounterChange {
   readonly operation: string
   readonly reference: string
 }
+
+/** What a `timestamptz` column says, as the driver or JSON has it. */
+export const instantOf = (value: unknown): DateTime.Utc =>
+  DateTime.toUtc(DateTime.makeUnsafe(value as Date | string | number))
+
+/** The same as a schema of JSON reads it, of a column which may be null. */
+export const isoOf = (value: unknown): string | undefined =>
+  typeof value === "string" ? DateTime.formatIso(DateTime.makeUnsafe(value)) : undefined
+
+/** Null in a row stands for absent. */
+export const present = (fields: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> =>
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined && value !== null))
 
 /** JSON as Postgres and `Schema.toCodecJson` both write it: `bigint` and instants as text. */
 export const toJson = (value: unknown): string =>

@@ -17,10 +17,11 @@ import {
   Predicate,
   Semaphore
 } from "effect"
-import { clearTimers, type Row } from "./Table.ts"
 import { Journal } from "./Journal.ts"
 import { Placement } from "./Placement.ts"
 import { Store, type TimerRow } from "./Store.ts"
+import { timerRowOf } from "./StoredRows.ts"
+import { clearTimers } from "./Table.ts"
 
 export interface TimersOptions {
   /** How often due timers are read. They fire at their instant all the same: each read looks further ahead than the next one. */
@@ -361,7 +362,7 @@ export const make = Effect.fnUntraced(function* (options: TimersOptions) {
       forget(address)
     }
     for (const row of timers) {
-      const timer = timerOf(row)
+      const timer = timerRowOf(row)
       const address = addressOf(timer)
       for (const changed of reads) changed.add(address)
       for (const { buckets, known } of takeovers) if (buckets.has(timer.bucket)) known.add(address)
@@ -391,11 +392,3 @@ export const layer = (options: TimersOptions): Layer.Layer<Timers, never, Store 
 
 /** Removes a timer which belongs to no actor's state, such as a workflow's clock. */
 export const clear = clearTimers
-
-const timerOf = (row: Row): TimerRow => ({
-  actorType: String(row["actor_type"]),
-  actorId: String(row["actor_id"]),
-  name: String(row["name"]),
-  bucket: Number(row["bucket"]),
-  dueAt: DateTime.toUtc(DateTime.makeUnsafe(String(row["due_at"])))
-})

@@ -7,7 +7,7 @@ import { Entity } from "effect/cluster"
 import { Rpc } from "effect/rpc"
 import { LoggedStep } from "../domain/Executions.ts"
 import type { ActorDefinition } from "./Actor.ts"
-import type { LogTable, Row, StateTable } from "./Table.ts"
+import { instantOf, type LogTable, type Row, type StateTable } from "./Table.ts"
 
 const terms = {
   name: Schema.String,
@@ -169,7 +169,7 @@ const makeTable = (watchdog: Duration.Duration): StateTable<ExecutionState> => (
     const status = String(row["status"])
     switch (status) {
       case "running": {
-        const updatedAt = DateTime.toUtc(DateTime.makeUnsafe(String(row["updated_at"])))
+        const updatedAt = instantOf(row["updated_at"])
         // Rather woken up once more than not at all.
         const explicitTurn = shared.turn
         return { ...shared, _tag: "Running", explicitTurn, watchdogAt: DateTime.addDuration(updatedAt, watchdog) }

@@ -5,7 +5,7 @@
  */
 import { Cause, DateTime, Exit, Predicate, Schema } from "effect"
 import { type LoggedStep, StepKind, StepOutcome } from "../domain/Executions.ts"
-import { keepLast, type LogTable, type Row } from "./Table.ts"
+import { instantOf, keepLast, type LogTable, type Row } from "./Table.ts"
 
 export type StepName = Pick<LoggedStep, "kind" | "name" | "attempt" | "childId">
 
@@ -133,7 +133,6 @@ export const rowOf = (executionId: string, step: LoggedStep): Row => ({
   error: step.error
 })
 
-const instantOf = (value: unknown) => DateTime.toUtc(DateTime.makeUnsafe(value as Date | string))
 const isKind = Schema.is(StepKind)
 const isOutcome = Schema.is(StepOutcome)
 

@@ -6,7 +6,7 @@ import { Context, DateTime, Duration, Effect, Layer, Option, Predicate, Result, 
 import { type ExecutionDescription, ExecutionStatus, type ExecutionSummary } from "../domain/Executions.ts"
 import { InvalidRequest, Unavailable } from "../domain/Refusals.ts"
 import { Store } from "./Store.ts"
-import type { Row } from "./Table.ts"
+import { instantOf, type Row } from "./Table.ts"
 import { Workflows } from "./WorkflowEngine.ts"
 import { executionType } from "./WorkflowExecution.ts"
 import { classOf, logColumns, loggedOf } from "./WorkflowLog.ts"
@@ -158,7 +158,7 @@ const make = Effect.gen(function* () {
       payload: JSON.stringify(row["payload"]),
       steps: shown,
       ...(error === undefined ? {} : { error }),
-      ...(clock === undefined ? {} : { wakesAt: DateTime.toUtc(DateTime.makeUnsafe(String(clock["due_at"]))) }),
+      ...(clock === undefined ? {} : { wakesAt: instantOf(clock["due_at"]) }),
       ...(Option.isSome(inFlight) ? { bodyUnderWay: inFlight.value.running } : {}),
       ...(ordered.length > limit && shown.length > 0 ? { nextStep: shown.at(-1)!.ordinal } : {})
     })

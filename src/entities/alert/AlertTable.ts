@@ -1,15 +1,9 @@
-import { DateTime, Schema } from "effect"
-import type { StateTable } from "../../runtime/Table.ts"
+import { Schema } from "effect"
+import { isoOf, present, type StateTable } from "../../runtime/Table.ts"
 import { AlertState } from "./Alert.ts"
 import { statusOf } from "./AlertDecider.ts"
 
 const decode = Schema.decodeUnknownSync(Schema.toCodecJson(AlertState))
-
-const iso = (value: unknown) => (typeof value === "string" ? DateTime.formatIso(DateTime.makeUnsafe(value)) : undefined)
-
-/** Null in the row stands for absent. */
-const present = (fields: Readonly<Record<string, unknown>>) =>
-  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined && value !== null))
 
 const tags: Readonly<Record<string, AlertState["_tag"]>> = {
   open: "Open",
@@ -72,17 +66,17 @@ export const alertTable: StateTable<AlertState> = {
       details: row["details"],
       raises: row["raises"],
       page: row["page"],
-      pagedAt: iso(row["paged_at"]),
-      raisedAt: iso(row["raised_at"]),
-      lastRaisedAt: iso(row["last_raised_at"]),
+      pagedAt: isoOf(row["paged_at"]),
+      raisedAt: isoOf(row["raised_at"]),
+      lastRaisedAt: isoOf(row["last_raised_at"]),
       sinks: row["sinks"],
       ...present({
         tell: row["tell"],
-        sentAt: iso(row["sent_at"]),
+        sentAt: isoOf(row["sent_at"]),
         acknowledgedBy: row["acknowledged_by"],
-        acknowledgedAt: iso(row["acknowledged_at"]),
+        acknowledgedAt: isoOf(row["acknowledged_at"]),
         clearedBy: row["cleared_by"],
-        clearedAt: iso(row["cleared_at"]),
+        clearedAt: isoOf(row["cleared_at"]),
         reason: row["clear_reason"]
       })
     })

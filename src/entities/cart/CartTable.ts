@@ -1,5 +1,5 @@
-import { DateTime, Schema } from "effect"
-import type { StateTable } from "../../runtime/Table.ts"
+import { Schema } from "effect"
+import { isoOf, type StateTable } from "../../runtime/Table.ts"
 import { CartState } from "./Cart.ts"
 import { statusOf } from "./CartDecider.ts"
 
@@ -27,8 +27,6 @@ const tags: Readonly<Record<string, CartState["_tag"]>> = {
 }
 
 const decode = Schema.decodeUnknownSync(Schema.toCodecJson(CartState))
-
-const iso = (value: unknown) => (typeof value === "string" ? DateTime.formatIso(DateTime.makeUnsafe(value)) : undefined)
 
 export const cartTable: StateTable<CartState> = {
   name: "checkout.carts",
@@ -58,12 +56,12 @@ export const cartTable: StateTable<CartState> = {
       currency: row["currency"],
       lines: row["lines"],
       revision: row["revision"],
-      changedAt: iso(row["changed_at"]),
+      changedAt: isoOf(row["changed_at"]),
       mergedFrom: row["merged_from"],
       into: row["merged_into"] ?? undefined,
       checkoutId: row["checkout_id"] ?? undefined,
       attempt: row["attempt"] ?? undefined,
-      lockedAt: iso(row["locked_at"]),
+      lockedAt: isoOf(row["locked_at"]),
       orderId: row["order_id"] ?? undefined
     })
 }

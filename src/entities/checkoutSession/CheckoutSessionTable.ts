@@ -1,13 +1,8 @@
-import { DateTime, Schema } from "effect"
-import { keepFirst, type StateTable } from "../../runtime/Table.ts"
+import { Schema } from "effect"
+import { isoOf, keepFirst, present, type StateTable } from "../../runtime/Table.ts"
 import { CheckoutState } from "./CheckoutSession.ts"
 
 const decode = Schema.decodeUnknownSync(Schema.toCodecJson(CheckoutState))
-
-const iso = (value: unknown) => (typeof value === "string" ? DateTime.formatIso(DateTime.makeUnsafe(value)) : undefined)
-
-const present = (fields: Readonly<Record<string, unknown>>) =>
-  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined && value !== null))
 
 export const checkoutSessionTable: StateTable<CheckoutState> = {
   name: "checkout.sessions",
@@ -55,13 +50,13 @@ export const checkoutSessionTable: StateTable<CheckoutState> = {
       shippingMethod: row["shipping_method"],
       attempt: row["attempt"],
       attempts: row["attempts"],
-      changedAt: iso(row["changed_at"]),
+      changedAt: isoOf(row["changed_at"]),
       ...present({
         shippingAddress: row["shipping_address"],
         paymentMethod: row["payment_method"],
         promotionCode: row["promotion_code"],
         terms: row["terms"],
-        confirmingSince: iso(row["confirming_since"])
+        confirmingSince: isoOf(row["confirming_since"])
       })
     })
 }

@@ -1,15 +1,9 @@
-import { DateTime, Schema } from "effect"
-import type { StateTable } from "../../runtime/Table.ts"
+import { Schema } from "effect"
+import { isoOf, present, type StateTable } from "../../runtime/Table.ts"
 import { FailedCompensationState } from "./FailedCompensation.ts"
 import { statusOf } from "./FailedCompensationDecider.ts"
 
 const decode = Schema.decodeUnknownSync(Schema.toCodecJson(FailedCompensationState))
-
-const iso = (value: unknown) => (typeof value === "string" ? DateTime.formatIso(DateTime.makeUnsafe(value)) : undefined)
-
-/** Null in the row stands for absent. */
-const present = (fields: Readonly<Record<string, unknown>>) =>
-  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined && value !== null))
 
 const tags: Readonly<Record<string, FailedCompensationState["_tag"]>> = {
   pending: "Pending",
@@ -103,13 +97,13 @@ export const failedCompensationTable: StateTable<FailedCompensationState> = {
       maxRetries: row["max_retries"],
       alertSent: row["alert_sent"],
       unhandled: row["unhandled"],
-      recordedAt: iso(row["recorded_at"]),
+      recordedAt: isoOf(row["recorded_at"]),
       ...present({
         authorizationId: row["authorization_id"],
-        nextAttemptAt: iso(row["next_attempt_at"]),
-        startedAt: iso(row["started_at"]),
+        nextAttemptAt: isoOf(row["next_attempt_at"]),
+        startedAt: isoOf(row["started_at"]),
         startedBy: row["started_by"],
-        resolvedAt: iso(row["resolved_at"]),
+        resolvedAt: isoOf(row["resolved_at"]),
         resolvedBy: row["resolved_by"],
         resolution: row["resolution"],
         note: row["note"]

@@ -1,18 +1,13 @@
-import { DateTime, Schema } from "effect"
+import { Schema } from "effect"
 import { operatorDid } from "../../runtime/AuditTrail.ts"
-import type { LogTable, Row, StateTable } from "../../runtime/Table.ts"
+import { isoOf, type LogTable, present, type Row, type StateTable } from "../../runtime/Table.ts"
 import { OrderState } from "./Order.ts"
 import type { Event } from "./OrderDecider.ts"
 
 const decode = Schema.decodeUnknownSync(Schema.toCodecJson(OrderState))
 
-const iso = (value: unknown) => (typeof value === "string" ? DateTime.formatIso(DateTime.makeUnsafe(value)) : undefined)
-
 /** A `bigint` column which may be null. */
 const decimal = (value: unknown) => (typeof value === "number" || typeof value === "string" ? String(value) : undefined)
-
-const present = (fields: Readonly<Record<string, unknown>>) =>
-  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined && value !== null))
 
 export const orderTable: StateTable<OrderState> = {
   name: "orders.orders",
@@ -64,12 +59,12 @@ export const orderTable: StateTable<OrderState> = {
       status: row["status"],
       paymentStatus: row["payment_status"],
       settlementOpen: row["settlement_open"],
-      placedAt: iso(row["placed_at"]),
-      expiresAt: iso(row["expires_at"]),
+      placedAt: isoOf(row["placed_at"]),
+      expiresAt: isoOf(row["expires_at"]),
       ...present({
         reason: row["reason"],
-        confirmedAt: iso(row["confirmed_at"]),
-        cancelledAt: iso(row["cancelled_at"]),
+        confirmedAt: isoOf(row["confirmed_at"]),
+        cancelledAt: isoOf(row["cancelled_at"]),
         review: row["review"],
         received: decimal(row["received"])
       })

@@ -1,18 +1,12 @@
-import { DateTime, Schema } from "effect"
+import { Schema } from "effect"
 import { operatorDid } from "../../runtime/AuditTrail.ts"
-import type { LogTable, Row, StateTable } from "../../runtime/Table.ts"
+import { isoOf, type LogTable, present, type Row, type StateTable } from "../../runtime/Table.ts"
 import { PaymentState } from "./Payment.ts"
 import type { Event } from "./PaymentDecider.ts"
 import { owedOf, receivedOf, returnedOf } from "./ReceiptDecider.ts"
 import { pendingOf } from "./RefundDecider.ts"
 
 const decode = Schema.decodeUnknownSync(Schema.toCodecJson(PaymentState))
-
-const iso = (value: unknown) => (typeof value === "string" ? DateTime.formatIso(DateTime.makeUnsafe(value)) : undefined)
-
-/** Which fields are optional in the state: null in the row stands for absent. */
-const present = (fields: Readonly<Record<string, unknown>>) =>
-  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined && value !== null))
 
 export const paymentTable: StateTable<PaymentState> = {
   name: "payment.payments",
@@ -105,11 +99,11 @@ export const paymentTable: StateTable<PaymentState> = {
       resolutions: row["resolutions"],
       ...present({
         intent: row["intent"],
-        actionUntil: iso(row["action_until"]),
-        authorizedAt: iso(row["authorized_at"]),
-        holdUntil: iso(row["hold_until"]),
-        nextAttemptAt: iso(row["next_attempt_at"]),
-        capturedAt: iso(row["captured_at"]),
+        actionUntil: isoOf(row["action_until"]),
+        authorizedAt: isoOf(row["authorized_at"]),
+        holdUntil: isoOf(row["hold_until"]),
+        nextAttemptAt: isoOf(row["next_attempt_at"]),
+        capturedAt: isoOf(row["captured_at"]),
         failure: row["failure"],
         captureMode: row["capture_mode"],
         refunds: row["refunds"],

@@ -1,14 +1,8 @@
-import { DateTime, Schema } from "effect"
-import type { StateTable } from "../../runtime/Table.ts"
+import { Schema } from "effect"
+import { isoOf, present, type StateTable } from "../../runtime/Table.ts"
 import { ProviderEventState } from "./ProviderEvent.ts"
 
 const decode = Schema.decodeUnknownSync(Schema.toCodecJson(ProviderEventState))
-
-const iso = (value: unknown) => (typeof value === "string" ? DateTime.formatIso(DateTime.makeUnsafe(value)) : undefined)
-
-/** Null in the row stands for absent. */
-const present = (fields: Readonly<Record<string, unknown>>) =>
-  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined && value !== null))
 
 export const providerEventTable: StateTable<ProviderEventState> = {
   name: "payment.provider_events",
@@ -61,20 +55,20 @@ export const providerEventTable: StateTable<ProviderEventState> = {
         eventId: row["event_id"],
         type: row["type"],
         object: row["object"],
-        occurredAt: iso(row["occurred_at"]),
+        occurredAt: isoOf(row["occurred_at"]),
         fact: row["fact"],
         ...present({ intent: row["intent"] })
       },
       status: row["status"],
       attempts: row["attempts"],
-      receivedAt: iso(row["received_at"]),
+      receivedAt: isoOf(row["received_at"]),
       contradictions: row["contradictions"],
       ...present({
         payment: row["payment_id"],
-        nextAttemptAt: iso(row["next_attempt_at"]),
+        nextAttemptAt: isoOf(row["next_attempt_at"]),
         outcome: row["outcome"],
         error: row["error"],
-        settledAt: iso(row["settled_at"])
+        settledAt: isoOf(row["settled_at"])
       })
     })
 }

@@ -1,5 +1,5 @@
-import { DateTime, Schema } from "effect"
-import type { StateTable } from "../../runtime/Table.ts"
+import { Schema } from "effect"
+import { isoOf, type StateTable } from "../../runtime/Table.ts"
 import { ReservationState } from "./Reservation.ts"
 
 const decode = Schema.decodeUnknownSync(Schema.toCodecJson(ReservationState))
@@ -34,7 +34,6 @@ export const reservationTable: StateTable<ReservationState> = {
       attempt: row["attempt"],
       lines: row["lines"],
       shortages: row["shortages"] ?? undefined,
-      expiresAt:
-        typeof row["expires_at"] === "string" ? DateTime.formatIso(DateTime.makeUnsafe(row["expires_at"])) : undefined
+      expiresAt: isoOf(row["expires_at"])
     })
 }

@@ -1,5 +1,5 @@
 import { DateTime, Schema } from "effect"
-import type { LogTable, Row, StateTable } from "../../runtime/Table.ts"
+import { isoOf, type LogTable, type Row, type StateTable } from "../../runtime/Table.ts"
 import { type Balances, type PostingKind, type SellerLedger, SellerAccountState } from "./SellerAccount.ts"
 import { type Event, ledgers } from "./SellerAccountDecider.ts"
 
@@ -36,7 +36,7 @@ export const sellerAccountTable: StateTable<SellerAccountState> = {
       payouts: row["payouts"],
       postings: row["postings"],
       ...(typeof account === "string" ? { payoutAccount: account } : {}),
-      ...(typeof latest === "string" ? { latestCapture: DateTime.formatIso(DateTime.makeUnsafe(latest)) } : {})
+      ...(typeof latest === "string" ? { latestCapture: isoOf(latest) } : {})
     })
   }
 }

@@ -59,6 +59,7 @@ import { PaymentGateway } from "../../gateways/PaymentGateway.ts"
 import { Journal } from "../../runtime/Journal.ts"
 import { Placement } from "../../runtime/Placement.ts"
 import { Store } from "../../runtime/Store.ts"
+import { instantOf } from "../../runtime/Table.ts"
 import { Timers } from "../../runtime/Timers.ts"
 import { CapturePayment } from "../capture/Capture.ts"
 import { reasonToGiveUp } from "../capture/ReasonToGiveUp.ts"
@@ -828,8 +829,8 @@ export const make = Effect.gen(function* () {
             attempt: Number(row["attempt"]),
             step: String(row["step"]),
             outcome: String(row["outcome"]),
-            startedAt: instant(row["started_at"]),
-            endedAt: instant(row["ended_at"])
+            startedAt: instantOf(row["started_at"]),
+            endedAt: instantOf(row["ended_at"])
           }))
         })
       )
@@ -844,7 +845,5 @@ const hasCartMoved = (error: { readonly _tag: string; readonly refusal?: unknown
 
 const sameTotal = (one: Money | undefined, other: Money | undefined): boolean =>
   one?.amount === other?.amount && one?.currency === other?.currency
-
-const instant = (value: unknown) => DateTime.toUtc(DateTime.makeUnsafe(value instanceof Date ? value : String(value)))
 
 export const layer = Layer.effect(CheckoutFlow, make)
