@@ -6,89 +6,15 @@
  * for by halves, so that it never fails its neighbours and hardly slows them down; after a lost connection the actors are reloaded and
  * the bodies run again, and whatever had been committed answers from its keys.
  */
-import { createHash } from "node:crypto"
-import {
-  Cause,
-  Clock,
-  Context,
-  DateTime,
-  Deferred,
-  Duration,
-  Effect,
-  Exit,
-  Layer,
-  Metric,
-  Queue,
-  Result,
-  Schema
-} from "effect"
+import { Cause, Clock, Context, DateTime, Deferred, Duration, Effect, Exit, Layer, Metric, Queue, Result } from "effect"
 import { IdempotencyConflict, Unavailable } from "../domain/Refusals.ts"
-import {
-  addressOf,
-  type AnyDefinition,
-  Cell,
-  type CommandOf,
-  type DecisionContext,
-  type Notice,
-  type RefusalOf,
-  type Remembered,
-  type StateOf,
-  type Tagged,
-  type Timer
-} from "./Actor.ts"
-import { type Batch, Store, type StoreError } from "./Store.ts"
-import {
-  acknowledgeNotices,
-  appendRows,
-  changeCounters,
-  clearTimers,
-  type CounterChange,
-  counterLedger,
-  type Counters,
-  type CounterTable,
-  history,
-  insertState,
-  type LogTable,
-  notices as noticeTable,
-  type Part,
-  type Row,
-  setTimers,
-  type StateColumns,
-  toJson,
-  updateState
-} from "./Table.ts"
-
-/** The transitions of one unit. Whatever is done through it becomes durable together, or not at all. */
-export interface Transaction {
-  readonly now: DateTime.Utc
-  /**
-   * One command to one actor. A key met before gives what the actor is now, or its first refusal, and changes nothing. A refusal is
-   * an answer: it is remembered like one, and the unit goes on.
-   */
-  readonly execute: <D extends AnyDefinition>(
-    cell: Cell<D>,
-    key: string,
-    command: CommandOf<D>
-  ) => Result.Result<StateOf<D>, RefusalOf<D>>
-  /** Where the answer to a key stands in the actor's history: its first one, when it was met before. */
-  readonly seqOf: (cell: Cell, key: string) => number | undefined
-  /** The actor as the commands before in this unit have left it. */
-  readonly state: <D extends AnyDefinition>(cell: Cell<D>) => StateOf<D>
-  /** Adds a row beside the transitions; `part` says what happens when it is there already. */
-  readonly write: (part: Part, row: Row) => void
-  /** Ends the unit: nothing of it is written, and the caller gets `error`. */
-  readonly abort: (error: unknown) => never
-}
-
-export interface UnitOptions<A> {
-  readonly cells: ReadonlyArray<Cell>
-  /** The counters to lock; asked again when the unit runs again. */
-  readonly counters?: () => ReadonlyArray<string>
-  /** Why this happens: a request, a timer, a notice. Stands in the history. */
-  readonly cause: string
-  /** Pure, and safe to run again. */
-  readonly body: (transaction: Transaction) => A
-}
+import { addressOf, type AnyDefinition, Cell, type CommandOf, type RefusalOf, type StateOf } from "./Actor.ts"
+import { codecsOf } from "./Codecs.ts"
+import * as Decision from "./Decision.ts"
+import { fingerprintOf } from "./Fingerprint.ts"
+import { Store, type StoreError } from "./Store.ts"
+import { acknowledgeNotices, type CounterTable } from "./Table.ts"
+import type { UnitOptions } from "./Transaction.ts"
 
 export interface JournalOptions {
   readonly counters: CounterTable
@@ -117,72 +43,13 @@ export const settleFor = Duration.seconds(15)
 /** Remembered keys of one actor in memory; the older half goes when there are more. */
 const keysMax = 1000
 
-class Aborted {
-  readonly error: unknown
-  constructor(error: unknown) {
-    this.error = error
-  }
-}
-
-/** Ends a unit for this flush: it has to run again once more is known. */
-class Again {
-  readonly missing: { readonly cell: Cell; readonly key: string } | undefined
-  /** What is wrong should it not help. */
-  readonly reason: string
-  constructor(reason: string, missing?: Again["missing"]) {
-    this.reason = reason
-    this.missing = missing
-  }
-}
-
-interface Unit {
-  readonly options: UnitOptions<unknown>
+interface Unit extends Decision.Undecided {
   readonly done: Deferred.Deferred<unknown, unknown>
   readonly since: number
   /** How often it was decided in vain. */
   conflicts: number
-  /** Its notices are written as rows: carrying one out beside it was refused by the database. */
   plain: boolean
 }
-
-/** A notice on its way to an actor, as the command it stands for. */
-export interface Direct {
-  readonly key: string
-  readonly command: Tagged
-}
-
-/** Notices which one unit may have carried out beside it. */
-const directMax = 16
-
-/** What the flush makes of one actor before anything is durable. */
-interface Staged {
-  state: unknown
-  version: number
-  readonly keys: Map<string, Remembered>
-}
-
-const canonical = (value: unknown): unknown => {
-  if (value === null || typeof value !== "object") return typeof value === "bigint" ? value.toString() : value
-  if (Array.isArray(value)) return value.map(canonical)
-  if (DateTime.isDateTime(value)) return DateTime.formatIso(value)
-  // oxlint-disable-next-line unicorn/no-instanceof-builtins -- of this realm: commands are made here
-  if (value instanceof Date) return value.toISOString()
-  if (value instanceof Map || value instanceof Set) return [...value].map(canonical)
-  const record = value as Readonly<Record<string, unknown>>
-  return Object.fromEntries(
-    Object.keys(record)
-      .filter((name) => record[name] !== undefined)
-      .sort()
-      .map((name) => [name, canonical(record[name])])
-  )
-}
-
-/** The content of a command in a form which does not depend on the order of its fields. */
-export const fingerprintOf = (command: Tagged): string =>
-  createHash("sha256")
-    .update(JSON.stringify(canonical(command)))
-    .digest("base64url")
-    .slice(0, 22)
 
 const flushed = Metric.counter("journal_commits_total", {
   description: "Flushes made durable by this node",
@@ -244,9 +111,9 @@ export class Journal extends Context.Service<
      * Asked of each notice to such an actor in memory: how it is carried out at once, in the transaction that raises it; or nothing, when
      * it has to wait for others before it, or its receiver lives elsewhere. Then it is written as a row.
      */
-    readonly onNotice: (carryOut: (notice: Raised) => Direct | undefined) => void
+    readonly onNotice: (carryOut: (notice: Decision.Raised) => Decision.NoticeCommand | undefined) => void
     /** Called with what each flush has made durable, right after it. */
-    readonly onCommit: (listener: (committed: Committed) => void) => void
+    readonly onCommit: (listener: (committed: Decision.Committed) => void) => void
     readonly resident: Effect.Effect<number>
     /** How often actors have been read so far; see `Committed.notices`. */
     readonly reads: () => number
@@ -255,29 +122,6 @@ export class Journal extends Context.Service<
   }
 >()("cartwright/runtime/Journal") {}
 
-/** A notice as its row. `readAt` is when its source was last read: later than that nobody else has written to it. */
-export interface Raised {
-  readonly row: Row
-  readonly readAt: number
-}
-
-/** What the rest of the runtime wants to know of a flush. */
-export interface Committed {
-  readonly notices: ReadonlyArray<Raised>
-  /** Notices carried out in this flush, which have no row. */
-  readonly carriedOut: number
-  readonly timers: ReadonlyArray<Row>
-  readonly cleared: ReadonlyArray<Row>
-}
-
-interface Codecs {
-  readonly encodeRefusal: (refusal: unknown) => unknown
-  readonly decodeRefusal: (json: unknown) => unknown
-  readonly decodeEvents: (json: unknown) => ReadonlyArray<unknown>
-}
-
-const at = (now: DateTime.Utc) => DateTime.formatIso(now)
-
 export const make = Effect.fnUntraced(function* (options: JournalOptions) {
   const store = yield* Store
   const queue = yield* Queue.unbounded<Unit>()
@@ -285,23 +129,23 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
   /** Kinds of actors which this node has had. */
   const types = new Set<string>()
   const watchers = new Map<string, Set<{ readonly above: number; readonly wake: () => void }>>()
-  const listeners: Array<(committed: Committed) => void> = []
+  const listeners: Array<(committed: Decision.Committed) => void> = []
   const takers = new Set<AnyDefinition>()
-  let carryOut: (notice: Raised) => Direct | undefined = () => undefined
-  /** Receivers of notices in the flush under way, beside the units' own actors. */
-  let receivers: Array<Cell> = []
-  const ledger = appendRows(counterLedger(options.counters))
-  const changes = changeCounters(options.counters)
-  const parts = new Map<unknown, { readonly insert: Part; readonly update: Part }>()
-  const logs = new Map<LogTable, Part>()
-  const codecs = new Map<AnyDefinition, Codecs>()
-  const historyPart = appendRows(history)
-  const noticePart = appendRows(noticeTable)
+  let carryOut: (notice: Decision.Raised) => Decision.NoticeCommand | undefined = () => undefined
+  const decide = Decision.make({
+    counters: options.counters,
+    direct: (notice) => {
+      const cell = directory.get(`${String(notice.row["receiver_type"])}/${String(notice.row["receiver_id"])}`)
+      if (cell === undefined || !cell.loaded || !cell.keysComplete || !takers.has(cell.definition)) return undefined
+      const command = carryOut(notice)
+      return command === undefined ? undefined : { cell, ...command }
+    }
+  })
   /** Actors which are being read, so that many who ask for one read it once. */
   const loading = new Map<Cell, Deferred.Deferred<void, Unavailable>>()
   const scope = yield* Effect.scope
-  /** Units of the flush under way which have carried out notices. */
-  const direct = new Set<Unit>()
+  /** Of the flush under way. */
+  const beside: Decision.Beside<Unit> = { receivers: [], units: new Set() }
   /** Units without an answer yet. */
   const open = new Set<Unit>()
   let closed = false
@@ -316,31 +160,6 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
   const mayHaveChanged = ({ bucket, readMillis }: Cell): boolean => {
     const settled = settledAt.get(bucket)
     return settled !== undefined && readMillis < settled && settled <= monotonic()
-  }
-
-  const partsOf = (table: StateColumns) => {
-    let made = parts.get(table)
-    if (made === undefined) parts.set(table, (made = { insert: insertState(table), update: updateState(table) }))
-    return made
-  }
-  const logOf = (table: LogTable) => {
-    let made = logs.get(table)
-    if (made === undefined) logs.set(table, (made = appendRows(table)))
-    return made
-  }
-
-  const codecsOf = (definition: AnyDefinition) => {
-    let made = codecs.get(definition)
-    if (made === undefined) {
-      const refusal = Schema.toCodecJson(definition.refusal)
-      made = {
-        encodeRefusal: Schema.encodeUnknownSync(refusal),
-        decodeRefusal: Schema.decodeUnknownSync(refusal),
-        decodeEvents: Schema.decodeUnknownSync(Schema.Array(Schema.toCodecJson(definition.event)))
-      }
-      codecs.set(definition, made)
-    }
-    return made
   }
 
   /** `flushing`: nothing is committed meanwhile, so that what is read counts, whatever it is. */
@@ -365,262 +184,6 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
     for (const { address, version } of cells) wakeWatchers(address, version)
   })
 
-  /** Runs the bodies of a batch; gives what to write, and what to do when it is durable. */
-  const decide = (batch: ReadonlyArray<Unit>, locked: ReadonlyArray<Counters>, now: DateTime.Utc) => {
-    const rows = new Map<Part, Array<Row>>()
-    /** Rows that only the last of several in this flush may touch, by table and identity. */
-    const single = new Map<string, readonly [Part, Row]>()
-    const staged = new Map<Cell, Staged>()
-    const outcomes: Array<readonly [Unit, Exit.Exit<unknown, unknown>]> = []
-    const again: Array<readonly [Unit, Again]> = []
-    const byKey = new Map<string, Array<Counters & { readonly values: Record<string, number> }>>()
-    for (const counters of locked) {
-      const rowsOfKey = byKey.get(counters.key) ?? []
-      rowsOfKey.push({ ...counters, values: { ...counters.values } })
-      byKey.set(counters.key, rowsOfKey)
-    }
-    const touched = new Map<string, { readonly change: CounterChange; readonly deltas: Record<string, number> }>()
-    const noticeRows: Array<Raised> = []
-    /** From one source to one receiver: what comes behind a row becomes a row. */
-    const written = new Set<string>()
-    let carriedOut = 0
-    const put = (part: Part, row: Row) => {
-      const into = rows.get(part) ?? []
-      into.push(row)
-      rows.set(part, into)
-    }
-
-    for (const unit of batch) {
-      const mine = new Map<Cell, Staged>()
-      const writes: Array<readonly [Part, Row]> = []
-      const applied: Array<CounterChange> = []
-      const raised: Array<Raised> = []
-      const view = (cell: Cell): Staged => {
-        const own = mine.get(cell)
-        if (own !== undefined) return own
-        const before = staged.get(cell)
-        return {
-          state: before?.state ?? cell.state,
-          version: before?.version ?? cell.version,
-          keys: new Map(before?.keys)
-        }
-      }
-      const count = (change: CounterChange, sign: 1 | -1) => {
-        const rowsOfKey = byKey.get(change.key)
-        // The unit asked for its keys before another one of this flush had changed what it needs.
-        if (rowsOfKey === undefined) throw new Again(`counters of ${change.key} are not locked`)
-        const row = rowsOfKey.find(({ part }) => part === change.part)
-        if (row === undefined) throw new Error(`there are no counters of ${change.key} at ${change.part}`)
-        for (const [name, delta] of Object.entries(change.deltas)) row.values[name] = row.values[name]! + sign * delta
-      }
-      const execute = (
-        cell: Cell,
-        key: string,
-        command: Tagged,
-        cause = unit.options.cause
-      ): Result.Result<unknown, unknown> => {
-        const definition: AnyDefinition = cell.definition
-        const current = view(cell)
-        const fingerprint = fingerprintOf(command)
-        const remembered = current.keys.get(key) ?? cell.keys.get(key)
-        if (remembered !== undefined) {
-          if (remembered.fingerprint !== fingerprint) throw new Aborted(new IdempotencyConflict({ key }))
-          return remembered.refusal === undefined
-            ? Result.succeed(current.state)
-            : Result.fail(codecsOf(definition).decodeRefusal(remembered.refusal))
-        }
-        if (!cell.keysComplete && cell.newKeys?.has(key) !== true)
-          throw new Again(`key ${key} is not looked up`, { cell, key })
-        const context: DecisionContext = { id: cell.id, now, counters: (of) => byKey.get(of) ?? [] }
-        const decision = definition.decide(current.state, command, context) as Result.Result<
-          ReadonlyArray<Tagged>,
-          Tagged
-        >
-        // What does not exist has no memory: otherwise every mistyped id would become a row.
-        const events = Result.isSuccess(decision) ? decision.success : []
-        if (current.version === 0 && events.length === 0) {
-          return Result.isSuccess(decision) ? Result.succeed(current.state) : decision
-        }
-        const seq = current.version + 1
-        let state = current.state
-        let ordinal = 0
-        events.forEach((event) => {
-          const before = state
-          for (const change of definition.counterChanges?.(event, before, cell.id) ?? []) {
-            count(change, 1)
-            applied.push(change)
-          }
-          state = definition.evolve(before, event)
-          for (const { row, table } of definition.rows?.(event, state, cell.id) ?? []) writes.push([logOf(table), row])
-          const notices: ReadonlyArray<Notice> = definition.notices?.(event, state, cell.id, before) ?? []
-          for (const notice of notices) {
-            raised.push({
-              readAt: cell.readAt,
-              row: {
-                source_id: cell.id,
-                source_type: definition.type,
-                seq,
-                ordinal: ordinal++,
-                bucket: cell.bucket,
-                receiver_type: notice.receiver.type,
-                receiver_id: notice.receiver.id,
-                message: notice.message,
-                due_at: at(now)
-              }
-            })
-          }
-        })
-        const refusal = Result.isFailure(decision) ? codecsOf(definition).encodeRefusal(decision.failure) : undefined
-        writes.push([
-          historyPart,
-          {
-            actor_id: cell.id,
-            actor_type: definition.type,
-            seq,
-            key,
-            fingerprint,
-            command: command._tag,
-            events,
-            refusal,
-            cause,
-            over: definition.over?.(state) === true ? true : undefined,
-            at: at(now)
-          }
-        ])
-        const keys = current.keys
-        keys.set(key, { fingerprint, seq, refusal })
-        mine.set(cell, { state, version: seq, keys })
-        return Result.isSuccess(decision) ? Result.succeed(state) : decision
-      }
-      const transaction: Transaction = {
-        now,
-        execute: ((cell: Cell, key: string, command: Tagged) => execute(cell, key, command)) as Transaction["execute"],
-        seqOf: (cell, key) => (view(cell).keys.get(key) ?? cell.keys.get(key))?.seq,
-        state: (cell) => view(cell).state as never,
-        write: (part, row) => writes.push([part, row]),
-        abort: (error) => {
-          throw new Aborted(error)
-        }
-      }
-      /** Whether the notice has been carried out; when it cannot be, nothing of it is left. */
-      const carriedOutHere = (notice: Raised): boolean => {
-        const cell = directory.get(`${String(notice.row["receiver_type"])}/${String(notice.row["receiver_id"])}`)
-        if (cell === undefined || !cell.loaded || !cell.keysComplete || !takers.has(cell.definition)) return false
-        const taken = carryOut(notice)
-        if (taken === undefined) return false
-        const before = { writes: writes.length, raised: raised.length }
-        try {
-          // A refusal is remembered: the row is then delivered in vain until it is parked.
-          if (Result.isFailure(execute(cell, taken.key, taken.command, `command ${taken.key}`))) return false
-        } catch {
-          writes.length = before.writes
-          raised.length = before.raised
-          return false
-        }
-        if (!unit.options.cells.includes(cell)) {
-          cell.pending++
-          receivers.push(cell)
-        }
-        return true
-      }
-      const rowsOfNotices: Array<Raised> = []
-      const ways = new Set<string>()
-      let beside = 0
-      try {
-        const value = unit.options.body(transaction)
-        // Those which a receiver raises in turn are appended.
-        for (let index = 0; index < raised.length; index++) {
-          const notice = raised[index]!
-          const way = wayOf(notice.row)
-          if (!unit.plain && beside < directMax && !ways.has(way) && !written.has(way) && carriedOutHere(notice)) {
-            beside++
-          } else {
-            ways.add(way)
-            rowsOfNotices.push(notice)
-          }
-        }
-        outcomes.push([unit, Exit.succeed(value)])
-      } catch (error) {
-        for (const change of applied) count(change, -1)
-        if (error instanceof Again) again.push([unit, error])
-        else outcomes.push([unit, error instanceof Aborted ? Exit.fail(error.error) : Exit.die(error)])
-        continue
-      }
-      for (const [cell, made] of mine) staged.set(cell, made)
-      for (const [part, row] of writes) {
-        if (part.identity === undefined) put(part, row)
-        else single.set(`${part.table} ${toJson(part.identity.map((name) => row[name]))}`, [part, row])
-      }
-      for (const way of ways) written.add(way)
-      carriedOut += beside
-      if (beside > 0) direct.add(unit)
-      for (const notice of rowsOfNotices) {
-        noticeRows.push(notice)
-        put(noticePart, notice.row)
-      }
-      for (const change of applied) {
-        const place = `${change.key}\n${change.part}`
-        const sum = touched.get(place) ?? { change, deltas: {} }
-        for (const [name, delta] of Object.entries(change.deltas)) sum.deltas[name] = (sum.deltas[name] ?? 0) + delta
-        touched.set(place, sum)
-        put(ledger, {
-          op: change.operation,
-          reference: change.reference,
-          [options.counters.key]: change.key,
-          [options.counters.part]: change.part,
-          ...Object.fromEntries(options.counters.counters.map((name) => [name, change.deltas[name] ?? 0])),
-          actor: unit.options.cause,
-          at: at(now)
-        })
-      }
-    }
-
-    for (const { change, deltas } of touched.values()) {
-      put(changes, {
-        key: change.key,
-        part: change.part,
-        ...Object.fromEntries(options.counters.counters.map((name) => [name, deltas[name] ?? 0]))
-      })
-    }
-    const timerRows: Array<Row> = []
-    const clearedRows: Array<Row> = []
-    const clear = (row: Row) => {
-      clearedRows.push(row)
-      put(clearTimers, row)
-    }
-    for (const [cell, { state, version }] of staged) {
-      const definition: AnyDefinition = cell.definition
-      const { insert, update } = partsOf(definition.table)
-      const row = { ...definition.table.toRow(state, cell.id), id: cell.id, version, at: at(now) }
-      put(cell.version === 0 ? insert : update, cell.version === 0 ? row : { ...row, expected: cell.version })
-      const before: Readonly<Record<string, Timer>> = definition.timers?.(cell.state) ?? {}
-      const after: Readonly<Record<string, Timer>> = definition.timers?.(state) ?? {}
-      const address = { actor_id: cell.id, actor_type: definition.type }
-      for (const name of Object.keys(before)) if (after[name] === undefined) clear({ ...address, name })
-      for (const [name, timer] of Object.entries(after)) {
-        const same = before[name]
-        const urgent = timer.urgent === true
-        if (same !== undefined && DateTime.Equivalence(same.dueAt, timer.dueAt) && (same.urgent === true) === urgent)
-          continue
-        const set = { ...address, name, bucket: cell.bucket, due_at: at(timer.dueAt), urgent }
-        timerRows.push(set)
-        put(setTimers, set)
-      }
-    }
-    for (const [part, row] of single.values()) {
-      put(part, row)
-      if (part === setTimers) timerRows.push(row)
-      if (part === clearTimers) clearedRows.push(row)
-    }
-    const all = [...rows].map(([part, partRows]) => ({ part, rows: partRows }))
-    const write: Batch = {
-      guarded: all.reduce((sum, { part, rows: partRows }) => sum + (part.guarded ? partRows.length : 0), 0),
-      parts: all.sort((left, right) => (left.part.name < right.part.name ? -1 : 1))
-    }
-    const committed: Committed = { notices: noticeRows, carriedOut, timers: timerRows, cleared: clearedRows }
-    return { write, staged, outcomes, again, committed }
-  }
-
   /** Those who wait for a version that has been reached by now. */
   const wakeWatchers = (address: string, version: number) => {
     const waiters = watchers.get(address)
@@ -640,7 +203,7 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
   }
 
   /** Gives what listeners have thrown: it is durable all the same. */
-  const apply = ({ committed, outcomes, staged }: ReturnType<typeof decide>) => {
+  const apply = ({ committed, outcomes, staged }: Decision.Decision<Unit>) => {
     for (const [cell, { keys, state, version }] of staged) {
       cell.state = state as never
       cell.version = version
@@ -692,24 +255,24 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
   const write = (batch: ReadonlyArray<Unit>) =>
     Effect.onExit(writeOnce(batch), (exit) =>
       Effect.sync(() => {
-        for (const cell of receivers) {
+        for (const cell of beside.receivers) {
           cell.pending--
           if (Exit.isFailure(exit)) cell.loaded = false
         }
-        receivers = []
+        beside.receivers.length = 0
       })
     )
 
   const writeOnce = Effect.fnUntraced(function* (batch: ReadonlyArray<Unit>) {
-    direct.clear()
+    beside.units.clear()
     const missing = new Set(batch.flatMap(({ options: { cells: needed } }) => needed.filter(({ loaded }) => !loaded)))
     yield* reload([...missing], true)
     const keys = counterKeys(batch)
     const ready = batch.filter((unit) => open.has(unit))
     const now = yield* DateTime.now
-    let decided: ReturnType<typeof decide> | undefined
+    let decided: Decision.Decision<Unit> | undefined
     yield* store.transact(keys, (locked) => {
-      decided = decide(ready, locked, now)
+      decided = decide(ready, locked, now, beside)
       return decided.write
     })
     for (const error of apply(decided!)) yield* Effect.logError("A listener of the journal failed", error)
@@ -729,7 +292,7 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
   /** Flushes a batch until each of its units has an answer. */
   const flush: (batch: ReadonlyArray<Unit>) => Effect.Effect<void> = Effect.fnUntraced(function* (batch) {
     let attempt = 0
-    let missing: ReadonlyArray<NonNullable<Again["missing"]>> = []
+    let missing: ReadonlyArray<NonNullable<Decision.Again["missing"]>> = []
     // Each try may take its time: those behind must not wait for as many of them as there are batches.
     if (away) batch = yield* withoutExpired(batch)
     while (batch.length > 0) {
@@ -755,7 +318,7 @@ export const make = Effect.fnUntraced(function* (options: JournalOptions) {
         // One of them has a content which the database, or its actor's table, does not take.
         if (batch.length > 1) return yield* inHalves(batch)
         // Its own, or that of an actor which it has only told something?
-        if (direct.has(batch[0]!)) {
+        if (beside.units.has(batch[0]!)) {
           batch[0]!.plain = true
           continue
         }
@@ -1038,9 +601,6 @@ export const layer = (options: JournalOptions): Layer.Layer<Journal, never, Stor
 
 /** Acknowledges delivered notices with whatever else is written next. */
 export const acknowledge = acknowledgeNotices
-
-const wayOf = ({ receiver_id, receiver_type, source_id, source_type }: Row) =>
-  `${String(source_type)}/${String(source_id)}>${String(receiver_type)}/${String(receiver_id)}`
 
 const nameOf = (error: StoreError) => (error._tag === "Rejected" ? error.constraint : error._tag)
 

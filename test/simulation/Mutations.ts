@@ -52,7 +52,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "keys that are not in memory are looked up",
     changes: [
-      change("Journal", "if (!cell.keysComplete && cell.newKeys?.has(key) !== true)", "if (Date.now() < 0)"),
+      change("Decision", "if (!cell.keysComplete && cell.newKeys?.has(key) !== true)", "if (Date.now() < 0)"),
       change("Journal", "if (!cell.keysComplete && !cell.keys.has(key)) {", "if (Date.now() < 0) {")
     ]
   },
@@ -71,7 +71,7 @@ export const mutations: ReadonlyArray<Mutation> = [
     changes: [
       // The table would refuse it, and each unit would be tried alone.
       change("MemoryStore", "if (negative !== undefined) throw", "if (negative === undefined && Date.now() < 0) throw"),
-      change("Journal", "row.values[name] = row.values[name]! + sign * delta", "void [row, sign, name, delta]")
+      change("Decision", "row.values[name] = row.values[name]! + sign * delta", "void [row, sign, name, delta]")
     ],
     rare: true
   },
@@ -88,7 +88,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "a timer is cleared with the transition that needs it no more",
-    changes: [change("Journal", "if (after[name] === undefined) clear({ ...address, name })", "void after[name]")]
+    changes: [change("Decision", "if (after[name] === undefined) clear({ ...address, name })", "void after[name]")]
   },
   {
     name: "timers are read from their rows",

@@ -1,6 +1,6 @@
 import { orderPaymentStatus } from "../../entities/payment/PaymentDecider.ts"
 import { owedOf } from "../../entities/payment/ReceiptDecider.ts"
-import type { Transaction } from "../../runtime/Journal.ts"
+import type { Transaction } from "../../runtime/Transaction.ts"
 import type { Group } from "./CheckoutActors.ts"
 
 /** The order shows what became of its money, in the unit that moved it; `key` names the move. REQ-PAY-05, REQ-RFD-02. */

@@ -10,7 +10,7 @@ import type { FailedCompensationDefinition } from "../../entities/failedCompensa
 import type { Command } from "../../entities/failedCompensation/FailedCompensationDecider.ts"
 import type { Cell } from "../../runtime/Actor.ts"
 import type { Actors } from "../../runtime/Actors.ts"
-import type { Transaction } from "../../runtime/Journal.ts"
+import type { Transaction } from "../../runtime/Transaction.ts"
 
 export type FailedRecord = Cell<FailedCompensationDefinition>
 
