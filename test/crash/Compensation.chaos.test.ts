@@ -65,7 +65,7 @@ describe("given an operator's retry of a failed void, in a process that is kille
         })
         const [first] = yield* stuck(1)
         const boundaries = (yield* run(retrying(first!, 0))) ?? 0
-        assert.isAtLeast(boundaries, 4)
+        assert.isAbove(boundaries, 4)
         const orders = yield* stuck(boundaries)
         // One after the other: each child is the only node on the database while it lives.
         const killed = yield* Effect.forEach(orders, (checkoutId, index) => {
@@ -73,7 +73,7 @@ describe("given an operator's retry of a failed void, in a process that is kille
           return Effect.map(run(args), (lived) => ({ ...args, checkoutId, lived }))
         })
         const met = killed.filter(({ lived }) => lived === undefined)
-        assert.isAtLeast(met.length, 4)
+        assert.isAbove(met.length, 4)
 
         yield* Effect.gen(function* () {
           const placement = yield* Placement
@@ -137,7 +137,7 @@ describe("given an authorization of unknown outcome whose hold the provider does
         sandbox.provider.faults.inject(cancelling)
         const first = yield* stuck([])
         const boundaries = (yield* run(argumentsOf(first, 0))) ?? 0
-        assert.isAtLeast(boundaries, 4)
+        assert.isAbove(boundaries, 4)
         const killed: Array<string> = []
         const made = [first]
         for (let dieAt = 1; dieAt <= boundaries; dieAt++) {
@@ -145,7 +145,7 @@ describe("given an authorization of unknown outcome whose hold the provider does
           made.push(checkoutId)
           if ((yield* run(argumentsOf(checkoutId, dieAt))) === undefined) killed.push(checkoutId)
         }
-        assert.isAtLeast(killed.length, 4)
+        assert.isAbove(killed.length, 4)
 
         yield* Effect.gen(function* () {
           const sql = yield* SqlClient
