@@ -2,7 +2,7 @@
  * What the units of one flush come to: the rows to write, what their callers hear, and what their actors are once it is durable. No actor
  * is changed by it, so that it can be decided again on what has been read anew.
  */
-import { DateTime, Exit, Result } from "effect"
+import { DateTime, Exit, Function, Result } from "effect"
 import { IdempotencyConflict } from "../domain/Refusals.ts"
 import type { AnyDefinition, Cell, DecisionContext, Notice, Remembered, Tagged, Timer } from "./Actor.ts"
 import { codecsOf } from "./Codecs.ts"
@@ -59,8 +59,8 @@ export interface Committed {
 
 /** What the flush makes of one actor before anything is durable. */
 export interface Staged {
-  state: unknown
-  version: number
+  readonly state: unknown
+  readonly version: number
   readonly keys: Map<string, Remembered>
 }
 
@@ -110,21 +110,8 @@ export class Again {
 const historyPart = appendRows(history)
 const noticePart = appendRows(noticeTable)
 
-const statesKnown = new WeakMap<StateColumns, { readonly insert: Part; readonly update: Part }>()
-const partsOf = (table: StateColumns) => {
-  let made = statesKnown.get(table)
-  if (made === undefined) statesKnown.set(table, (made = { insert: insertState(table), update: updateState(table) }))
-  return made
-}
-
-const logsKnown = new WeakMap<LogTable, Part>()
-const logOf = (table: LogTable) => {
-  let made = logsKnown.get(table)
-  if (made === undefined) logsKnown.set(table, (made = appendRows(table)))
-  return made
-}
-
-const at = (now: DateTime.Utc) => DateTime.formatIso(now)
+const partsOf = Function.memoize((table: StateColumns) => ({ insert: insertState(table), update: updateState(table) }))
+const logOf = Function.memoize((table: LogTable) => appendRows(table))
 
 /** From one source to one receiver. */
 const wayOf = ({ receiver_id, receiver_type, source_id, source_type }: Row) =>
@@ -143,6 +130,7 @@ export const make = ({ counters: counterTable, direct }: DecisionOptions) => {
     now: DateTime.Utc,
     beside: Beside<U>
   ): Decision<U> => {
+    const at = DateTime.formatIso(now)
     const rows = new Map<Part, Array<Row>>()
     /** Rows that only the last of several in this flush may touch, by table and identity. */
     const single = new Map<string, readonly [Part, Row]>()
@@ -241,7 +229,7 @@ export const make = ({ counters: counterTable, direct }: DecisionOptions) => {
                 receiver_type: notice.receiver.type,
                 receiver_id: notice.receiver.id,
                 message: notice.message,
-                due_at: at(now)
+                due_at: at
               }
             })
           }
@@ -260,7 +248,7 @@ export const make = ({ counters: counterTable, direct }: DecisionOptions) => {
             refusal,
             cause,
             over: definition.over?.(state) === true ? true : undefined,
-            at: at(now)
+            at
           }
         ])
         const keys = current.keys
@@ -345,7 +333,7 @@ export const make = ({ counters: counterTable, direct }: DecisionOptions) => {
           [counterTable.part]: change.part,
           ...deltasOf(change.deltas),
           actor: unit.options.cause,
-          at: at(now)
+          at
         })
       }
     }
@@ -362,7 +350,7 @@ export const make = ({ counters: counterTable, direct }: DecisionOptions) => {
     for (const [cell, { state, version }] of staged) {
       const definition: AnyDefinition = cell.definition
       const { insert, update } = partsOf(definition.table)
-      const row = { ...definition.table.toRow(state, cell.id), id: cell.id, version, at: at(now) }
+      const row = { ...definition.table.toRow(state, cell.id), id: cell.id, version, at }
       put(cell.version === 0 ? insert : update, cell.version === 0 ? row : { ...row, expected: cell.version })
       const before: Readonly<Record<string, Timer>> = definition.timers?.(cell.state) ?? {}
       const after: Readonly<Record<string, Timer>> = definition.timers?.(state) ?? {}
@@ -373,7 +361,7 @@ export const make = ({ counters: counterTable, direct }: DecisionOptions) => {
         const urgent = timer.urgent === true
         if (same !== undefined && DateTime.Equivalence(same.dueAt, timer.dueAt) && (same.urgent === true) === urgent)
           continue
-        const set = { ...address, name, bucket: cell.bucket, due_at: at(timer.dueAt), urgent }
+        const set = { ...address, name, bucket: cell.bucket, due_at: DateTime.formatIso(timer.dueAt), urgent }
         timerRows.push(set)
         put(setTimers, set)
       }

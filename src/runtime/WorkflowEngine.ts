@@ -15,11 +15,11 @@ import { IdempotencyConflict, Unavailable } from "../domain/Refusals.ts"
 import { PlacedBy } from "../domain/PlacedBy.ts"
 import type { Cell } from "./Actor.ts"
 import { Journal } from "./Journal.ts"
-import type { Transaction } from "./Transaction.ts"
 import { type HandlersOf, Placement } from "./Placement.ts"
 import { Lost, Store } from "./Store.ts"
 import { keepFirst, type Row, setTimers } from "./Table.ts"
 import { clear as clearTimer, Timers } from "./Timers.ts"
+import type { Transaction } from "./Transaction.ts"
 import {
   type ExecutionDefinition,
   type ExecutionState,

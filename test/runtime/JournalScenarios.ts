@@ -4,8 +4,8 @@ import { Cause, Context, DateTime, Duration, Effect, Exit, Fiber, Layer, Referen
 import { IdempotencyConflict, Unavailable } from "../../src/domain/Refusals.ts"
 import type { Cell } from "../../src/runtime/Actor.ts"
 import { type Answer, Journal, type JournalOptions, layer } from "../../src/runtime/Journal.ts"
-import type { Transaction } from "../../src/runtime/Transaction.ts"
 import { Conflict, Lost, Store } from "../../src/runtime/Store.ts"
+import type { Transaction } from "../../src/runtime/Transaction.ts"
 import { eventually } from "../fixtures/Eventually.ts"
 import {
   account,

@@ -1,5 +1,5 @@
 import { DateTime, Schema } from "effect"
-import { isoOf, type LogTable, type Row, type StateTable } from "../../runtime/Table.ts"
+import { isoOf, type LogTable, present, type Row, type StateTable } from "../../runtime/Table.ts"
 import { type Balances, type PostingKind, type SellerLedger, SellerAccountState } from "./SellerAccount.ts"
 import { type Event, ledgers } from "./SellerAccountDecider.ts"
 
@@ -27,18 +27,15 @@ export const sellerAccountTable: StateTable<SellerAccountState> = {
       latest_capture: state.latestCapture
     }
   },
-  fromRow: (row) => {
-    const { latest_capture: latest, payout_account: account } = row
-    return decode({
+  fromRow: (row) =>
+    decode({
       _tag: "Present",
       fees: row["fees"],
       balances: row["balances"],
       payouts: row["payouts"],
       postings: row["postings"],
-      ...(typeof account === "string" ? { payoutAccount: account } : {}),
-      ...(typeof latest === "string" ? { latestCapture: isoOf(latest) } : {})
+      ...present({ payoutAccount: row["payout_account"], latestCapture: isoOf(row["latest_capture"]) })
     })
-  }
 }
 
 /** The column of each account in a posting. */

@@ -11,8 +11,8 @@ import { view } from "../../entities/cart/CartDecider.ts"
 import { CheckoutIncomplete, type PresentCheckout } from "../../entities/checkoutSession/CheckoutSession.ts"
 import type { Cell } from "../../runtime/Actor.ts"
 import { Actors } from "../../runtime/Actors.ts"
-import type { Transaction } from "../../runtime/Transaction.ts"
 import { Placement } from "../../runtime/Placement.ts"
+import type { Transaction } from "../../runtime/Transaction.ts"
 import { CheckoutActors } from "./CheckoutActors.ts"
 
 export interface FrozenCart {
